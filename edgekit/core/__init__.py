@@ -1,0 +1,1 @@
+"""edgekit's nouns: frozen values without I/O."""

@@ -1,0 +1,60 @@
+"""A registered machine, and what is known of it."""
+
+from typing import Literal
+
+from edgekit.core.noun import Noun
+
+
+class Device(Noun):
+    """A machine of the inventory: how it is reached, and what the user says of it.
+
+    `host_keys` are the pinned keys, each "type base64"; `root` is the folder that edgekit owns there, below the
+    user's home unless absolute. `python` is the interpreter that measures; `identity` a private key's path on the host.
+    """
+
+    schema: int = 1
+    name: str
+    transport: Literal["local", "ssh"] = "ssh"
+    host: str = ""
+    port: int = 22
+    user: str = ""
+    identity: str | None = None
+    host_keys: tuple[str, ...] = ()
+    root: str = ".edgekit"
+    python: str = "python3"
+    firmware: str | None = None
+    targets: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+class Facts(Noun):
+    """What was read off a device; None is "not known", never a guess. Bytes are bytes, temperatures are Celsius."""
+
+    arch: str
+    os_id: str = ""
+    os_version: str = ""
+    kernel: str = ""
+    libc: str = ""
+    cpu: str = ""
+    cores: int = 1
+    features: tuple[str, ...] = ()
+    """Words of edgekit's own: avx2 avx512 vnni amx_int8 neon dotprod i8mm sve."""
+    memory_bytes: int | None = None
+    free_bytes: int | None = None
+    board: str | None = None
+    python: str | None = None
+    runtimes: tuple[tuple[str, str], ...] = ()
+    """(runtime, version): ("onnxruntime", "1.32.0")."""
+    governors: tuple[str, ...] = ()
+    temperatures_c: tuple[tuple[str, float], ...] = ()
+
+    def lasting(self) -> "Facts":
+        """The facts that do not change from one run of measuring to the next: those that key a measurement."""
+        return Facts(
+            arch=self.arch, os_id=self.os_id, os_version=self.os_version, libc=self.libc, cpu=self.cpu,
+            cores=self.cores, features=self.features, memory_bytes=self.memory_bytes, board=self.board,
+        )  # fmt: skip
+
+    def provides(self) -> tuple[tuple[str, str], ...]:
+        """These facts as the pairs that `mismatches` compares."""
+        return (("arch", self.arch), *self.runtimes, *((f, "yes") for f in self.features))

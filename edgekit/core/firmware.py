@@ -1,0 +1,73 @@
+"""A firmware profile (an OS image as data), and the two pure functions over it: recognise and mismatches."""
+
+import fnmatch
+
+from edgekit.core.noun import Noun
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Bootstrap(Noun):
+    """What a bare device needs before it can measure: pip requirement lines by runtime name."""
+
+    python: str = "3.8"
+    wheels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(runtime, requirements)"""
+    platforms: tuple[str, ...] = ()
+    """Wheel platform tags, newest first, for fetching on the host."""
+
+
+class Steady(Noun):
+    """Commands (lists of words) before and after a measurement, and where temperatures are read."""
+
+    before: tuple[tuple[str, ...], ...] = ()
+    after: tuple[tuple[str, ...], ...] = ()
+    thermal: str = "/sys/class/thermal"
+
+
+class FirmwareProfile(Noun):
+    """One file of firmware_profiles/; `name` is its stem. `detect` pairs are (fact, glob) and all must match."""
+
+    schema: int = 1
+    name: str
+    title: str
+    arch: str
+    detect: Pairs
+    provides: Pairs = ()
+    paths: Pairs = ()
+    bootstrap: Bootstrap = Bootstrap()
+    steady: Steady = Steady()
+
+
+def recognise(facts: dict[str, str], profiles: tuple[FirmwareProfile, ...]) -> FirmwareProfile | None:
+    """The profile whose `detect` facts all match, the one with the most of them first; None if there is none.
+
+    >>> p = FirmwareProfile(name="d", title="D", arch="x86_64", detect=(("os_id", "debian"), ("os_version", "12*")))
+    >>> recognise({"os_id": "debian", "os_version": "12"}, (p,)).name
+    'd'
+    >>> recognise({"os_id": "alpine"}, (p,)) is None
+    True
+    """
+    matching = [p for p in profiles if all(fnmatch.fnmatchcase(facts.get(key, ""), glob) for key, glob in p.detect)]
+    return max(matching, key=lambda p: (len(p.detect), p.name), default=None)
+
+
+def mismatches(requires: Pairs, provides: Pairs) -> tuple[str, ...]:
+    """Why a thing that `requires` this cannot run where `provides` holds, in words; empty if it can.
+
+    A required version is a prefix by dots: "10.3" is met by "10.3.0", not by "10.30".
+
+    >>> mismatches((("tensorrt", "10.3"),), (("tensorrt", "10.3.0"),))
+    ()
+    >>> mismatches((("tensorrt", "10.3"),), ())
+    ('needs tensorrt 10.3, the device has none',)
+    """
+    have = dict(provides)
+    missing = []
+    for key, wanted in requires:
+        got = have.get(key)
+        if got is None:
+            missing.append(f"needs {key} {wanted}, the device has none")
+        elif got != wanted and not got.startswith(wanted + "."):
+            missing.append(f"needs {key} {wanted}, the device has {got}")
+    return tuple(missing)

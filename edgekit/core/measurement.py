@@ -1,0 +1,129 @@
+"""What was measured on a device, under which conditions, and what a comparison says."""
+
+from typing import Literal
+
+from edgekit.core.noun import Noun
+
+Clock = Literal["wall", "cpu"]
+
+
+class Options(Noun):
+    """How a model is run: part of a measurement's key."""
+
+    threads: int = 1
+    runtime: str = "onnxruntime"
+
+
+class Conditions(Noun):
+    """The state of the device around a measurement; None is "could not be read"."""
+
+    runtime: str
+    runtime_version: str
+    threads: int
+    governor: str | None = None
+    power_mode: str | None = None
+    frequency_khz: int | None = None
+    temperature_start_c: float | None = None
+    temperature_end_c: float | None = None
+    load_average: float | None = None
+    throttled: bool | None = None
+
+
+class Latency(Noun):
+    """Seconds of one call over `calls` calls in `loads` fresh loads; `low_s` and `high_s` bound p50 at 95 %.
+
+    `least_s` is the least of the loads' medians: the form's time (design.md, decision 3).
+    """
+
+    p50_s: float
+    p90_s: float
+    p99_s: float
+    least_s: float
+    low_s: float
+    high_s: float
+    calls: int
+    loads: int
+
+
+class Measurement(Noun):
+    """One artifact on one device: both clocks, memory, times of loading and of the first call."""
+
+    artifact: str
+    device: str
+    conditions: Conditions
+    wall: Latency
+    cpu: Latency
+    load_s: float
+    first_call_s: float
+    peak_memory_bytes: int | None = None
+    size_bytes: int | None = None
+    steady: bool = True
+    """False: no steady state was found, and the numbers are only what was seen."""
+
+
+class Reading(Noun):
+    """One form in one round, loaded fresh and alone: seconds per call after warm-up, on both clocks."""
+
+    artifact: str
+    wall_s: tuple[float, ...]
+    cpu_s: tuple[float, ...]
+    load_s: float
+    first_call_s: float
+    warmup_calls: int
+    peak_memory_bytes: int | None = None
+    steady: bool = True
+
+
+class Round(Noun):
+    """All forms of a comparison once, in the order they ran."""
+
+    index: int
+    readings: tuple[Reading, ...]
+    temperature_c: float | None = None
+    frequency_khz: int | None = None
+    load_average: float | None = None
+    throttled: bool | None = None
+
+
+class Ratio(Noun):
+    """candidate / baseline over paired rounds, with its interval at `confidence`. Below 1 the candidate is faster."""
+
+    value: float
+    low: float
+    high: float
+    rounds: int
+    confidence: float = 0.95
+
+
+class Comparison(Noun):
+    """A candidate against a baseline, in the same rounds on one device.
+
+    `ratio` is the judged one, on the clock that `clock` names: wall, unless other programs disturbed it.
+    """
+
+    device: str
+    baseline: str
+    candidate: str
+    ratio: Ratio
+    clock: Clock
+    wall: Ratio
+    cpu: Ratio
+    verdict: Literal["faster", "slower", "no difference"]
+
+
+class Quality(Noun):
+    """A metric on a split, beside the float model's; `drop` is reference - value in the metric's own unit.
+
+    `drop_low` and `drop_high` are the 95 % interval of the paired difference; the upper one is what is accepted.
+    """
+
+    metric: str
+    split: Literal["calibration", "validation", "test"]
+    value: float
+    reference: float
+    drop: float
+    drop_low: float
+    drop_high: float
+    samples: int
+    bound: float | None = None
+    """The drop allowed, where there is one."""

@@ -1,0 +1,87 @@
+"""What to do to a model, in order: the words of `[[step]]` in a recipe file."""
+
+from typing import Annotated, Literal
+
+import msgspec
+import tomli_w
+
+from edgekit.core.noun import Noun, check_schema, digest, from_toml, to_builtins
+
+Precision = Literal["fp32", "int8"]
+Ranges = Literal["minmax", "percentile", "mse"]
+Importance = Literal["l1", "l2", "taylor"]
+Share = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Prune(Noun, tag="prune", tag_field="kind"):
+    """Remove whole channels, group by group.
+
+    `ratio` is the share of channels taken from every group; `widths` names channels kept, group by group, and wins
+    over it. A width that `ratio` gives is rounded up to a multiple of `round_to`.
+    """
+
+    granularity: Literal["channel"] = "channel"
+    importance: Importance = "l2"
+    ratio: Share = 0.0
+    widths: tuple[tuple[str, Positive], ...] = ()
+    round_to: Positive = 1
+
+
+class Recover(Noun, tag="recover", tag_field="kind"):
+    """Win back accuracy: re-estimate BatchNorm on `batch_norm_batches` batches, then fine-tune for `epochs`.
+
+    The teacher of fine-tuning is the float model's output (no labels needed) or the labels, where data has them.
+    """
+
+    batch_norm_batches: Annotated[int, msgspec.Meta(ge=0)] = 32
+    epochs: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0)] = 0.01
+    teacher: Literal["float", "labels"] = "float"
+
+
+class Quantize(Noun, tag="quantize", tag_field="kind"):
+    """Insert quantization: every layer in `default`, but those that `layers` names (name, precision).
+
+    A layer's name is that of its torch module (`layer1.0.conv1`); `ranges` says how activation ranges are taken.
+    """
+
+    default: Precision = "int8"
+    layers: tuple[tuple[str, Precision], ...] = ()
+    ranges: Ranges = "minmax"
+
+
+Step = Prune | Recover | Quantize
+
+
+class Recipe(Noun):
+    """Steps in order; an empty recipe leaves the model as it is. Equal recipes have equal digests."""
+
+    schema: int = 1
+    step: tuple[Step, ...] = ()
+    seed: int = 0
+
+    @property
+    def digest(self) -> str:
+        return digest("recipe", self)
+
+
+FLOAT = Recipe()
+
+
+def recipe_from_toml(text: str, where: str) -> Recipe:
+    """The recipe in `text`.
+
+    Raises: UsageError naming `where` and the key.
+
+    >>> recipe_from_toml('[[step]]\\nkind = "quantize"', "r.toml").step[0].default
+    'int8'
+    """
+    recipe = from_toml(text, Recipe, where)
+    check_schema(recipe.schema, 1, where)
+    return recipe
+
+
+def recipe_to_toml(recipe: Recipe) -> str:
+    """`recipe` as TOML that `recipe_from_toml` reads back to an equal one."""
+    return tomli_w.dumps(to_builtins(recipe))

@@ -1,0 +1,39 @@
+"""A target: format + runtime + hardware class, what it can hold, and what it requires of a device. Never a host."""
+
+from typing import Literal
+
+from edgekit.core.noun import Noun
+
+Activations = Literal["int8-affine", "uint8-affine", "int8-symmetric", "float"]
+
+
+class Numerics(Noun):
+    """The arithmetic that the target runs fast: precisions, and the forms of int8."""
+
+    precisions: tuple[str, ...] = ("fp32",)
+    activations: Activations = "float"
+    weights: Literal["int8-per-channel", "int8-per-tensor", "float"] = "float"
+    reduce_range_without: tuple[str, ...] = ()
+    """CPU features (all of them missing) that make 7-bit weights necessary, e.g. `vnni`."""
+
+
+class Limits(Noun):
+    """What a file may hold; None is no limit. `channel_multiple` is a first guess that measurement overrules."""
+
+    channel_multiple: int = 1
+    opset: int | None = None
+    ir_version: int | None = None
+
+
+class Target(Noun):
+    """One file of targets/; `name` is its stem, `requires` is (key, version prefix or exact word) pairs."""
+
+    schema: int = 1
+    name: str
+    title: str
+    format: str
+    runtime: str
+    build: Literal["host", "device"] = "host"
+    numerics: Numerics = Numerics()
+    limits: Limits = Limits()
+    requires: tuple[tuple[str, str], ...] = ()

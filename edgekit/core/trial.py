@@ -1,0 +1,81 @@
+"""The search's record: what was tried, what was chosen and why. The report reads only these."""
+
+from typing import Literal
+
+from edgekit.core.measurement import Comparison, Measurement, Quality
+from edgekit.core.noun import Noun
+from edgekit.core.recipe import Recipe
+
+
+class Trial(Noun):
+    """A recipe that was built for a target, with all that is known of it. Absent figures were not asked for."""
+
+    name: str
+    recipe: Recipe
+    artifact: str | None = None
+    uniform: bool = False
+    """One choice for all layers and one for all groups: the forms that a choice must beat."""
+    size_bytes: int | None = None
+    predicted_s: float | None = None
+    quality: tuple[Quality, ...] = ()
+    comparison: Comparison | None = None
+    measurement: Measurement | None = None
+
+
+class LayerChoice(Noun):
+    """What was chosen for one layer, and what it is worth: seconds saved against float, loss it adds."""
+
+    layer: str
+    precision: str
+    width: int | None = None
+    full_width: int | None = None
+    saved_s: float | None = None
+    loss: float | None = None
+    runner_up: str | None = None
+    reason: str = ""
+
+
+class Explanation(Noun):
+    """Why this choice: layer by layer, and in words."""
+
+    layers: tuple[LayerChoice, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+class Refusal(Noun):
+    """What was not taken, and why, with the figure that says so."""
+
+    what: str
+    reason: str
+
+
+class Choice(Noun):
+    """The form to deploy on one device: a trial's name, or "float" when nothing beats it."""
+
+    device: str
+    target: str
+    trial: str
+    artifact: str
+    kept_float: bool
+    explanation: Explanation = Explanation()
+    test: tuple[Quality, ...] = ()
+
+
+class Study(Noun):
+    """One tuning of one model on one device, whole: enough for the report."""
+
+    schema: int = 1
+    id: str
+    project: str
+    model: str
+    device: str
+    target: str
+    minimise: Literal["latency", "size", "memory"]
+    max_drop: float
+    trials: tuple[Trial, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    choice: Choice | None = None
+    pushes: int = 0
+    seconds: float = 0.0
+    versions: tuple[tuple[str, str], ...] = ()
+    """(what, version): edgekit, torch, the device's runtime, …"""
