@@ -7,7 +7,7 @@ from edgekit.core.recipe import Recipe
 ARTIFACT_SCHEMA = 1
 
 
-class FileEntry(Noun):
+class FileEntry(Noun, frozen=True, kw_only=True):
     """A file of an artifact: its path inside the folder (forward slashes, no `..`), sha256 in hex, size."""
 
     path: str
@@ -15,7 +15,7 @@ class FileEntry(Noun):
     size_bytes: int
 
 
-class Provenance(Noun):
+class Provenance(Noun, frozen=True, kw_only=True):
     """How an artifact was made: enough to make it again."""
 
     recipe: Recipe
@@ -27,7 +27,7 @@ class Provenance(Noun):
     """(package, version)"""
 
 
-class Artifact(Noun):
+class Artifact(Noun, frozen=True, kw_only=True):
     """A packaged model. Its `id` is the sha256 over its files, so equal content has one id, whatever made it.
 
     `model_file` is what a runtime loads; `vectors` an .npz of inputs and of the outputs that the host's

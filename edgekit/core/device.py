@@ -5,7 +5,7 @@ from typing import Literal
 from edgekit.core.noun import Noun
 
 
-class Device(Noun):
+class Device(Noun, frozen=True, kw_only=True):
     """A machine of the inventory: how it is reached, and what the user says of it.
 
     `host_keys` are the pinned keys, each "type base64"; `root` is the folder that edgekit owns there, below the
@@ -27,7 +27,7 @@ class Device(Noun):
     labels: tuple[tuple[str, str], ...] = ()
 
 
-class Facts(Noun):
+class Facts(Noun, frozen=True, kw_only=True):
     """What was read off a device; None is "not known", never a guess. Bytes are bytes, temperatures are Celsius."""
 
     arch: str

@@ -7,7 +7,7 @@ from edgekit.core.noun import Noun
 Pairs = tuple[tuple[str, str], ...]
 
 
-class Bootstrap(Noun):
+class Bootstrap(Noun, frozen=True, kw_only=True):
     """What a bare device needs before it can measure: pip requirement lines by runtime name."""
 
     python: str = "3.8"
@@ -17,7 +17,7 @@ class Bootstrap(Noun):
     """Wheel platform tags, newest first, for fetching on the host."""
 
 
-class Steady(Noun):
+class Steady(Noun, frozen=True, kw_only=True):
     """Commands (lists of words) before and after a measurement, and where temperatures are read."""
 
     before: tuple[tuple[str, ...], ...] = ()
@@ -25,7 +25,7 @@ class Steady(Noun):
     thermal: str = "/sys/class/thermal"
 
 
-class FirmwareProfile(Noun):
+class FirmwareProfile(Noun, frozen=True, kw_only=True):
     """One file of firmware_profiles/; `name` is its stem. `detect` pairs are (fact, glob) and all must match."""
 
     schema: int = 1

@@ -7,14 +7,14 @@ from edgekit.core.noun import Noun
 Clock = Literal["wall", "cpu"]
 
 
-class Options(Noun):
+class Options(Noun, frozen=True, kw_only=True):
     """How a model is run: part of a measurement's key."""
 
     threads: int = 1
     runtime: str = "onnxruntime"
 
 
-class Conditions(Noun):
+class Conditions(Noun, frozen=True, kw_only=True):
     """The state of the device around a measurement; None is "could not be read"."""
 
     runtime: str
@@ -29,7 +29,7 @@ class Conditions(Noun):
     throttled: bool | None = None
 
 
-class Latency(Noun):
+class Latency(Noun, frozen=True, kw_only=True):
     """Seconds of one call over `calls` calls in `loads` fresh loads; `low_s` and `high_s` bound p50 at 95 %.
 
     `least_s` is the least of the loads' medians: the form's time (design.md, decision 3).
@@ -45,7 +45,7 @@ class Latency(Noun):
     loads: int
 
 
-class Measurement(Noun):
+class Measurement(Noun, frozen=True, kw_only=True):
     """One artifact on one device: both clocks, memory, times of loading and of the first call."""
 
     artifact: str
@@ -61,7 +61,7 @@ class Measurement(Noun):
     """False: no steady state was found, and the numbers are only what was seen."""
 
 
-class Reading(Noun):
+class Reading(Noun, frozen=True, kw_only=True):
     """One form in one round, loaded fresh and alone: seconds per call after warm-up, on both clocks."""
 
     artifact: str
@@ -74,7 +74,7 @@ class Reading(Noun):
     steady: bool = True
 
 
-class Round(Noun):
+class Round(Noun, frozen=True, kw_only=True):
     """All forms of a comparison once, in the order they ran."""
 
     index: int
@@ -85,7 +85,7 @@ class Round(Noun):
     throttled: bool | None = None
 
 
-class Ratio(Noun):
+class Ratio(Noun, frozen=True, kw_only=True):
     """candidate / baseline over paired rounds, with its interval at `confidence`. Below 1 the candidate is faster."""
 
     value: float
@@ -95,7 +95,7 @@ class Ratio(Noun):
     confidence: float = 0.95
 
 
-class Comparison(Noun):
+class Comparison(Noun, frozen=True, kw_only=True):
     """A candidate against a baseline, in the same rounds on one device.
 
     `ratio` is the judged one, on the clock that `clock` names: wall, unless other programs disturbed it.
@@ -111,7 +111,7 @@ class Comparison(Noun):
     verdict: Literal["faster", "slower", "no difference"]
 
 
-class Quality(Noun):
+class Quality(Noun, frozen=True, kw_only=True):
     """A metric on a split, beside the float model's; `drop` is reference - value in the metric's own unit.
 
     `drop_low` and `drop_high` are the 95 % interval of the paired difference; the upper one is what is accepted.

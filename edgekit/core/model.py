@@ -3,7 +3,7 @@
 from edgekit.core.noun import Noun
 
 
-class TensorSpec(Noun):
+class TensorSpec(Noun, frozen=True, kw_only=True):
     """One input or output; a dimension of `shape` is its size, the first one the batch."""
 
     name: str
@@ -11,7 +11,7 @@ class TensorSpec(Noun):
     dtype: str = "float32"
 
 
-class ModelSpec(Noun):
+class ModelSpec(Noun, frozen=True, kw_only=True):
     """A captured model: `digest` covers its program and its weights."""
 
     name: str

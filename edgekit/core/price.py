@@ -5,7 +5,7 @@ from typing import Literal
 from edgekit.core.noun import Noun
 
 
-class OpSignature(Noun):
+class OpSignature(Noun, frozen=True, kw_only=True):
     """An op as a runtime compiled it: kind, (dtype, shape) of each input that is not a scalar, and attributes."""
 
     kind: str
@@ -13,7 +13,7 @@ class OpSignature(Noun):
     attributes: tuple[tuple[str, str], ...] = ()
 
 
-class OpPrice(Noun):
+class OpPrice(Noun, frozen=True, kw_only=True):
     """Seconds of one call of an op; `low_s` and `high_s` bound it at 95 %."""
 
     signature: OpSignature
@@ -23,7 +23,7 @@ class OpPrice(Noun):
     source: Literal["trace", "farm"]
 
 
-class TracedOp(Noun):
+class TracedOp(Noun, frozen=True, kw_only=True):
     """A node of a compiled graph in a trace: its name there, its signature, the median seconds of a call."""
 
     name: str
@@ -31,7 +31,7 @@ class TracedOp(Noun):
     seconds: float
 
 
-class Sensitivity(Noun):
+class Sensitivity(Noun, frozen=True, kw_only=True):
     """The loss that one choice for one layer or group brings, all else float and full."""
 
     layer: str

@@ -14,7 +14,7 @@ Share = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Prune(Noun, tag="prune", tag_field="kind"):
+class Prune(Noun, frozen=True, kw_only=True, tag="prune", tag_field="kind"):
     """Remove whole channels, group by group.
 
     `ratio` is the share of channels taken from every group; `widths` names channels kept, group by group, and wins
@@ -28,7 +28,7 @@ class Prune(Noun, tag="prune", tag_field="kind"):
     round_to: Positive = 1
 
 
-class Recover(Noun, tag="recover", tag_field="kind"):
+class Recover(Noun, frozen=True, kw_only=True, tag="recover", tag_field="kind"):
     """Win back accuracy: re-estimate BatchNorm on `batch_norm_batches` batches, then fine-tune for `epochs`.
 
     The teacher of fine-tuning is the float model's output (no labels needed) or the labels, where data has them.
@@ -40,7 +40,7 @@ class Recover(Noun, tag="recover", tag_field="kind"):
     teacher: Literal["float", "labels"] = "float"
 
 
-class Quantize(Noun, tag="quantize", tag_field="kind"):
+class Quantize(Noun, frozen=True, kw_only=True, tag="quantize", tag_field="kind"):
     """Insert quantization: every layer in `default`, but those that `layers` names (name, precision).
 
     A layer's name is that of its torch module (`layer1.0.conv1`); `ranges` says how activation ranges are taken.
@@ -54,7 +54,7 @@ class Quantize(Noun, tag="quantize", tag_field="kind"):
 Step = Prune | Recover | Quantize
 
 
-class Recipe(Noun):
+class Recipe(Noun, frozen=True, kw_only=True):
     """Steps in order; an empty recipe leaves the model as it is. Equal recipes have equal digests."""
 
     schema: int = 1
@@ -63,6 +63,7 @@ class Recipe(Noun):
 
     @property
     def digest(self) -> str:
+        """Digest of the whole recipe, seed included."""
         return digest("recipe", self)
 
 

@@ -3,7 +3,7 @@
 from edgekit.core.noun import Noun
 
 
-class Deployment(Noun):
+class Deployment(Noun, frozen=True, kw_only=True):
     """One artifact on one device; `name` is the slot (a model's name), `version` the folder below versions/."""
 
     device: str

@@ -7,7 +7,7 @@ from edgekit.core.noun import Noun
 Activations = Literal["int8-affine", "uint8-affine", "int8-symmetric", "float"]
 
 
-class Numerics(Noun):
+class Numerics(Noun, frozen=True, kw_only=True):
     """The arithmetic that the target runs fast: precisions, and the forms of int8."""
 
     precisions: tuple[str, ...] = ("fp32",)
@@ -17,7 +17,7 @@ class Numerics(Noun):
     """CPU features (all of them missing) that make 7-bit weights necessary, e.g. `vnni`."""
 
 
-class Limits(Noun):
+class Limits(Noun, frozen=True, kw_only=True):
     """What a file may hold; None is no limit. `channel_multiple` is a first guess that measurement overrules."""
 
     channel_multiple: int = 1
@@ -25,7 +25,7 @@ class Limits(Noun):
     ir_version: int | None = None
 
 
-class Target(Noun):
+class Target(Noun, frozen=True, kw_only=True):
     """One file of targets/; `name` is its stem, `requires` is (key, version prefix or exact word) pairs."""
 
     schema: int = 1

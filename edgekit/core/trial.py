@@ -7,7 +7,7 @@ from edgekit.core.noun import Noun
 from edgekit.core.recipe import Recipe
 
 
-class Trial(Noun):
+class Trial(Noun, frozen=True, kw_only=True):
     """A recipe that was built for a target, with all that is known of it. Absent figures were not asked for."""
 
     name: str
@@ -22,7 +22,7 @@ class Trial(Noun):
     measurement: Measurement | None = None
 
 
-class LayerChoice(Noun):
+class LayerChoice(Noun, frozen=True, kw_only=True):
     """What was chosen for one layer, and what it is worth: seconds saved against float, loss it adds."""
 
     layer: str
@@ -35,21 +35,21 @@ class LayerChoice(Noun):
     reason: str = ""
 
 
-class Explanation(Noun):
+class Explanation(Noun, frozen=True, kw_only=True):
     """Why this choice: layer by layer, and in words."""
 
     layers: tuple[LayerChoice, ...] = ()
     words: tuple[str, ...] = ()
 
 
-class Refusal(Noun):
+class Refusal(Noun, frozen=True, kw_only=True):
     """What was not taken, and why, with the figure that says so."""
 
     what: str
     reason: str
 
 
-class Choice(Noun):
+class Choice(Noun, frozen=True, kw_only=True):
     """The form to deploy on one device: a trial's name, or "float" when nothing beats it."""
 
     device: str
@@ -61,7 +61,7 @@ class Choice(Noun):
     test: tuple[Quality, ...] = ()
 
 
-class Study(Noun):
+class Study(Noun, frozen=True, kw_only=True):
     """One tuning of one model on one device, whole: enough for the report."""
 
     schema: int = 1
