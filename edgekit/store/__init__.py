@@ -1,0 +1,1 @@
+"""What edgekit keeps on the host: artifacts by content, and the ledger of what was asked, built and measured."""
