@@ -1,0 +1,52 @@
+"""`edgekit gc`: makes room."""
+
+from typing import Annotated
+
+import typer
+
+from edgekit.cli.options import Debug, Json
+from edgekit.cli.output import say, show_json, size
+from edgekit.core.noun import to_builtins
+from edgekit.store.artifacts import ArtifactStore
+from edgekit.store.gc import collect, forget_old_studies
+from edgekit.store.home import artifacts_folder, ledger_url
+from edgekit.store.ledger import Ledger
+
+Studies = Annotated[
+    int | None,
+    typer.Option(
+        "--keep-studies",
+        min=0,
+        metavar="N",
+        help="Forget all but the N newest finished studies of each project and device.",
+    ),
+]
+MinAge = Annotated[
+    float, typer.Option("--min-age", min=0, metavar="MINUTES", help="Leave what is younger: it may be in use.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")]
+
+
+def command(
+    *,
+    keep_studies: Studies = None,
+    min_age: MinAge = 60.0,
+    dry_run: DryRun = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Kept are the artifacts of every study in the ledger, and of what is deployed with the one before it.
+
+    What was measured is never removed.
+    """
+    if dry_run and keep_studies is not None:
+        raise typer.BadParameter("--dry-run shows what goes with the studies as they are: leave --keep-studies away")
+    with Ledger(ledger_url()) as ledger:
+        forgotten = () if keep_studies is None else forget_old_studies(ledger, keep_studies)
+        found = collect(ArtifactStore(artifacts_folder()), ledger, min_age_s=min_age * 60, dry_run=dry_run)
+    if json:
+        show_json({**to_builtins(found), "studies": forgotten, "dry_run": dry_run})
+        return
+    verb = "would remove" if dry_run else "removed"
+    studies = f", {len(forgotten)} studies" if forgotten else ""
+    say(f"{verb} {len(found.artifacts)} artifacts, {found.leftovers} leftovers{studies}: {size(found.bytes_freed)}")

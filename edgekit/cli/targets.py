@@ -1,0 +1,51 @@
+"""`edgekit targets`: what edgekit builds for."""
+
+from typing import Annotated
+
+import typer
+
+from edgekit.catalog import get_target
+from edgekit.catalog import targets as all_targets
+from edgekit.cli.options import Debug, Json, new_app
+from edgekit.cli.output import say, show_json, show_table
+from edgekit.core.target import Target
+
+app = new_app()
+
+
+@app.command("list")
+def list_(*, json: Json = False, debug: Debug = False) -> None:
+    """List the targets: format, runtime, machine, numerics."""
+    found = all_targets()
+    if json:
+        show_json(found)
+        return
+    rows = [(t.name, t.runtime, " ".join(t.numerics.precisions), t.numerics.activations, t.title) for t in found]
+    show_table(("target", "runtime", "precisions", "activations", "title"), rows, "no targets")
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="A target's name.")], *, json: Json = False, debug: Debug = False
+) -> None:
+    """Show one target whole."""
+    target = get_target(name)
+    if json:
+        show_json(target)
+    else:
+        say("\n".join(_lines(target)))
+
+
+def _lines(target: Target) -> list[str]:
+    requires = ", ".join(f"{key} {value}" for key, value in target.requires) or "nothing"
+    reduced = " or ".join(target.numerics.reduce_range_without)
+    return [
+        f"{target.name}: {target.title}",
+        f"format       {target.format}, run by {target.runtime}, built on the {target.build}",
+        f"precisions   {', '.join(target.numerics.precisions)}",
+        f"activations  {target.numerics.activations}; weights {target.numerics.weights}"
+        + (f", 7-bit where there is no {reduced}" if reduced else ""),
+        f"limits       channels in {target.limits.channel_multiple}s, opset {target.limits.opset or 'any'}, "
+        f"IR {target.limits.ir_version or 'any'}",
+        f"requires     {requires}",
+    ]
