@@ -73,13 +73,17 @@ def run(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         line, code = told(error)
         print(f"edgekit: {line}", file=sys.stderr)  # noqa: T201
-    return _stopped() if code == 130 else code
+    return code
 
 
 def _call(arguments: Sequence[str], state: State) -> int:
     command = typer.main.get_command(build(wanted_command(arguments)))
-    result = command.main(args=list(arguments), prog_name="edgekit", standalone_mode=False, obj=state)
-    return result if isinstance(result, int) else 0
+    try:
+        with command.make_context("edgekit", list(arguments), obj=state) as context:
+            command.invoke(context)
+    except typer.Exit as ending:
+        return ending.exit_code
+    return 0
 
 
 def _stopped() -> int:
@@ -156,3 +160,7 @@ def _root(
         typer.echo(f"edgekit {edgekit.__version__}")
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+if __name__ == "__main__":
+    main()
