@@ -1,0 +1,38 @@
+"""A captured program, float or quantized: what every format lowers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from edgekit.core.model import ModelSpec
+from edgekit.models.model import Model, export_program
+
+
+@dataclass(frozen=True)
+class Program:
+    """An ExportedProgram with its q/dq ops unfolded, and which layers they quantize.
+
+    `layers` are the modules of all convolutions and linear layers that can be quantized, in order of execution;
+    `int8` those that are; `biases` the float biases (by parameter name) as they were before snapping.
+    """
+
+    exported: torch.export.ExportedProgram
+    spec: ModelSpec
+    layers: tuple[str, ...] = ()
+    int8: frozenset[str] = frozenset()
+    biases: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def export(model: Model) -> Program:
+    """`model` as a float program."""
+    return Program(export_program(model.module, model.example, model.spec.name), model.spec)
+
+
+def run(program: Program, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """The outputs of `program` in torch, for inputs of exactly its shapes."""
+    with torch.no_grad():
+        result = program.exported.module()(*(torch.from_numpy(np.ascontiguousarray(a)) for a in inputs))
+    outputs = (result,) if isinstance(result, torch.Tensor) else tuple(result)
+    return tuple(t.detach().cpu().numpy() for t in outputs)
