@@ -1,0 +1,103 @@
+"""Results in words and tables: studies, comparisons, qualities. Pure functions of nouns."""
+
+from edgekit.cli.output import duration, size, table
+from edgekit.core.measurement import Comparison, Measurement, Quality, Ratio
+from edgekit.core.trial import Choice, Study, Trial
+
+MOST_REFUSALS = 8
+
+
+def ratio_words(ratio: Ratio) -> str:
+    """A ratio with its interval.
+
+    >>> ratio_words(Ratio(value=0.412, low=0.40, high=0.425, rounds=12))
+    '0.412 (0.400 to 0.425)'
+    """
+    return f"{ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
+
+
+def drop_words(quality: Quality) -> str:
+    """A drop in points with its interval.
+
+    >>> drop_words(Quality(metric="accuracy", split="test", value=0.918, reference=0.92, drop=0.002, drop_low=0.0,
+    ...     drop_high=0.004, samples=1000))
+    'accuracy 0.9180, drop 0.20 points (0.00 to 0.40)'
+    """
+    return (
+        f"{quality.metric} {quality.value:.4f}, drop {100 * quality.drop:.2f} points "
+        f"({100 * quality.drop_low:.2f} to {100 * quality.drop_high:.2f})"
+    )
+
+
+def comparison_words(comparison: Comparison) -> str:
+    """A verdict as a sentence."""
+    ratio = f"{ratio_words(comparison.ratio)} of the time, {comparison.ratio.rounds} rounds, {comparison.clock} clock"
+    if comparison.verdict == "no difference":
+        return f"{comparison.candidate[:12]} and {comparison.baseline[:12]}: no difference; {ratio}"
+    return f"{comparison.candidate[:12]} is {comparison.verdict} than {comparison.baseline[:12]}: {ratio}"
+
+
+def measurement_table(measurements: tuple[Measurement, ...]) -> str:
+    """One row an artifact: its times on the wall clock, its memory."""
+    heads = ("artifact", "least", "p50", "p90", "p99", "peak memory", "load", "steady")
+    rows = [
+        (
+            m.artifact[:12], duration(m.wall.least_s), duration(m.wall.p50_s), duration(m.wall.p90_s),
+            duration(m.wall.p99_s), size(m.peak_memory_bytes), duration(m.load_s), "yes" if m.steady else "no",
+        )
+        for m in measurements
+    ]  # fmt: skip
+    return table(heads, rows)
+
+
+def study_words(study: Study) -> str:
+    """A study for a terminal: what was measured, what was refused, what was chosen and why."""
+    parts = [trial_table(study)]
+    if study.refusals:
+        parts.append("\n".join(["Refused:", *refusal_lines(study)]))
+    if study.choice is not None:
+        parts.append(choice_words(study, study.choice))
+    return "\n\n".join(parts)
+
+
+def trial_table(study: Study) -> str:
+    """The measured trials, the fastest first; the chosen one is marked."""
+    chosen = study.choice.trial if study.choice else None
+    measured = sorted((t for t in study.trials if t.comparison or t.measurement), key=_speed)
+    heads = ("", "form", "ratio to float", "least", "predicted", "size", "peak memory", "quality")
+    return table(heads, [("*" if trial.name == chosen else "", *_cells(trial)) for trial in measured])
+
+
+def _cells(trial: Trial) -> tuple[str | None, ...]:
+    took = trial.measurement
+    return (
+        trial.name,
+        ratio_words(trial.comparison.ratio) if trial.comparison else None,
+        duration(took.wall.least_s if took else None),
+        duration(trial.predicted_s),
+        size(trial.size_bytes),
+        size(took.peak_memory_bytes if took else None),
+        "; ".join(map(drop_words, trial.quality)) or None,
+    )
+
+
+def _speed(trial: Trial) -> tuple[float, str]:
+    return (trial.comparison.ratio.value if trial.comparison else 1.0, trial.name)
+
+
+def refusal_lines(study: Study) -> list[str]:
+    """What was not taken and why, the first few."""
+    lines = [f"  {refusal.what}: {refusal.reason}" for refusal in study.refusals[:MOST_REFUSALS]]
+    rest = len(study.refusals) - len(lines)
+    return [*lines, *([f"  and {rest} more: see the report"] if rest > 0 else [])]
+
+
+def choice_words(study: Study, choice: Choice) -> str:
+    """What was chosen, on which figures, and the reasons."""
+    what = "keep float" if choice.kept_float else choice.trial
+    lines = [f"Chosen for {choice.device} ({choice.target}): {what}, artifact {choice.artifact[:12]}"]
+    trial = next((t for t in study.trials if t.name == choice.trial), None)
+    if trial is not None and trial.comparison is not None:
+        lines.append(f"  {ratio_words(trial.comparison.ratio)} of float's time, measured in {study.pushes} pushes")
+    lines += [f"  on the test split: {drop_words(quality)}" for quality in choice.test]
+    return "\n".join([*lines, *(f"  {sentence}" for sentence in choice.explanation.words)])
