@@ -14,6 +14,7 @@ import typer
 
 import edgekit
 from edgekit.cli.options import HELP_OPTIONS, State, new_app
+from edgekit.cli.output import printable
 from edgekit.errors import EdgekitError
 
 COMMANDS = {
@@ -72,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
         if state.debug:
             traceback.print_exc()
         line, code = told(error)
-        print(f"edgekit: {line}", file=sys.stderr)  # noqa: T201
+        print(f"edgekit: {printable(line)}", file=sys.stderr)  # noqa: T201
     return code
 
 

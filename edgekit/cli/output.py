@@ -39,11 +39,20 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     float  1
     int8   -
     """
-    cells = [[str(h) for h in heads], *([("-" if c is None else str(c)) for c in row] for row in rows)]
+    cells = [[str(h) for h in heads], *([("-" if c is None else printable(str(c))) for c in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     )
+
+
+def printable(text: str) -> str:
+    """`text` as one line without what steers a terminal: names and words may come from a device or a file.
+
+    >>> printable("a\\x1b[31mb\\nc")
+    'a [31mb c'
+    """
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def size(count: float | None) -> str:

@@ -144,3 +144,9 @@ def test_a_table_is_aligned_and_never_cut() -> None:
 def test_help_of_a_command_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["gc", "--help"]) == 0
     assert "--dry-run" in capsys.readouterr().out
+
+
+def test_what_steers_a_terminal_never_reaches_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["targets", "show", "\x1b[2J\x07evil"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
+    assert "\x1b" not in table(("a",), [("\x1b]0;title\x07",)])
