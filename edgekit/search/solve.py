@@ -1,0 +1,173 @@
+"""The best choice under a table of additive terms: a mixed-integer linear program, solved by HiGHS through scipy.
+
+A layer's time depends on (precision, channels read, channels written), a product of three choices. It is linearised
+exactly: one share y per cell, whose sums must equal the choices that it stands for. The same holds for the edges.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.core.recipe import Precision
+from edgekit.search.price import Table, all_cells
+from edgekit.search.space import Point, Space
+
+Row = dict[int, float]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The price by `table` must be at most `at_most`."""
+
+    table: Table
+    at_most: float
+
+
+class Program:
+    """The program of a space: variables and the rows that tie them. Solve it under any tables and limits."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self._names: dict[tuple[object, ...], int] = {}
+        self._integral: list[int] = []
+        self._rows: list[tuple[Row, float, float]] = []
+        self._widths = {group.name: group.widths for group in space.groups}
+        for group in space.groups:
+            row = {self._new("z", group.name, width, integral=1): 1.0 for width in group.widths}
+            self._rows.append((row, 1.0, 1.0))
+        for layer in space.layers:
+            fixed = "int8" not in layer.precisions
+            x = self._new("x", layer.name, integral=1)
+            if fixed:
+                self._rows.append(({x: 1.0}, 0.0, 0.0))
+        for layer in space.layers:
+            if layer.reads or layer.writes:
+                self._add_cells(layer.name, layer.reads, layer.writes, list(all_cells(space, layer)))
+        layers = {layer.name: layer for layer in space.layers}
+        for a, b in space.edges:
+            self._add_joints(a, b, layers[a].writes)
+
+    def solve(
+        self,
+        objective: Table,
+        limits: Sequence[Limit] = (),
+        *,
+        exclude: Sequence[Point] = (),
+        widths: Mapping[str, int] | None = None,
+        gap: float = 1e-4,
+        nodes: int = 4000,
+    ) -> Point | None:
+        """The point of least `objective` within `limits` that is not in `exclude`; None if there is none.
+
+        `widths` fixes groups. The same program gives the same point: it stops by `gap` or `nodes`, never by a clock.
+        """
+        from scipy.optimize import Bounds, LinearConstraint, milp
+        from scipy.sparse import csr_matrix
+
+        rows = list(self._rows)
+        for limit in limits:
+            row, constant = self._terms(limit.table)
+            scale = max(abs(v) for v in row.values()) if row else 1.0
+            rows.append(({i: v / scale for i, v in row.items()}, -np.inf, (limit.at_most - constant) / scale))
+        rows += [self._cut(point) for point in exclude]
+        rows += [({self._names[("z", *kept)]: 1.0}, 1.0, 1.0) for kept in (widths or {}).items()]
+        goal, _ = self._terms(objective)
+        cost = np.zeros(len(self._names))
+        cost[list(goal)] = list(goal.values())
+        cost /= np.abs(cost).max() or 1.0
+        entries = [(r, c, v) for r, (row, _, _) in enumerate(rows) for c, v in row.items()]
+        matrix = csr_matrix(
+            ([v for _, _, v in entries], ([r for r, _, _ in entries], [c for _, c, _ in entries])),
+            shape=(len(rows), len(self._names)),
+        )
+        bounds = np.array([(low, high) for _, low, high in rows])
+        found = milp(
+            cost,
+            constraints=LinearConstraint(matrix, bounds[:, 0], bounds[:, 1]),
+            integrality=np.array(self._integral),
+            bounds=Bounds(0, 1),
+            options={"mip_rel_gap": gap, "node_limit": nodes},
+        )
+        return None if found.x is None else self._point(found.x)
+
+    def _new(self, *name: object, integral: int = 0) -> int:
+        self._names[name] = len(self._names)
+        self._integral.append(integral)
+        return self._names[name]
+
+    def _precision_row(self, layer: str, cells: Sequence[tuple[int, Precision]]) -> None:
+        """The shares of cells in int8 add up to the layer's x; all of them to 1."""
+        row = {i: 1.0 for i, precision in cells if precision == "int8"}
+        row[self._names[("x", layer)]] = -1.0
+        self._rows.append((row, 0.0, 0.0))
+
+    def _width_rows(self, group: str | None, cells: Sequence[tuple[int, int]]) -> None:
+        """The shares of cells at a width add up to the group's z."""
+        for width in self._widths.get(group or "", ()):
+            row = {i: 1.0 for i, at in cells if at == width}
+            row[self._names[("z", group, width)]] = -1.0
+            self._rows.append((row, 0.0, 0.0))
+
+    def _add_cells(
+        self, layer: str, reads: str | None, writes: str | None, cells: list[tuple[str, Precision, int, int]]
+    ) -> None:
+        made = [(self._new("y", *cell), cell) for cell in cells]
+        self._rows.append(({i: 1.0 for i, _ in made}, 1.0, 1.0))
+        self._precision_row(layer, [(i, cell[1]) for i, cell in made])
+        self._width_rows(reads, [(i, cell[2]) for i, cell in made])
+        if writes != reads:
+            self._width_rows(writes, [(i, cell[3]) for i, cell in made])
+
+    def _add_joints(self, a: str, b: str, writes: str | None) -> None:
+        """One share per (precision of a, precision of b, channels between them)."""
+        kinds: tuple[Precision, ...] = ("fp32", "int8")
+        made = [
+            (self._new("v", a, b, p, q, width), p, q, width)
+            for p in kinds
+            for q in kinds
+            for width in self._widths.get(writes or "", (0,))
+        ]
+        self._rows.append(({i: 1.0 for i, *_ in made}, 1.0, 1.0))
+        self._precision_row(a, [(i, p) for i, p, _, _ in made])
+        self._precision_row(b, [(i, q) for i, _, q, _ in made])
+        self._width_rows(writes, [(i, width) for i, _, _, width in made])
+
+    def _terms(self, table: Table) -> tuple[Row, float]:
+        """`table` as coefficients of the variables, and its constant."""
+        row: Row = {}
+        constant = table.constant
+        for (name, precision, read, written), price in table.unary.items():
+            cell = ("y", name, precision, read, written)
+            if cell in self._names:
+                row[self._names[cell]] = price
+            elif precision == "int8":
+                row[self._names[("x", name)]] = row.get(self._names[("x", name)], 0.0) + price
+            else:
+                row[self._names[("x", name)]] = row.get(self._names[("x", name)], 0.0) - price
+                constant += price
+        for joint, price in table.pair.items():
+            if ("v", *joint) in self._names:
+                row[self._names[("v", *joint)]] = price
+        for kept, price in table.width.items():
+            row[self._names[("z", *kept)]] = price
+        return row, constant
+
+    def _cut(self, point: Point) -> tuple[Row, float, float]:
+        """At least one choice differs from `point`'s."""
+        int8 = set(point.int8)
+        row, on = {}, 0
+        for layer in self.space.layers:
+            row[self._names[("x", layer.name)]] = -1.0 if layer.name in int8 else 1.0
+            on += layer.name in int8
+        for kept in point.widths:
+            row[self._names[("z", *kept)]] = -1.0
+            on += 1
+        return row, 1.0 - on, np.inf
+
+    def _point(self, x: NDArray[np.float64]) -> Point:
+        return self.space.point(
+            (layer.name for layer in self.space.layers if x[self._names[("x", layer.name)]] > 0.5),
+            {g.name: max(g.widths, key=lambda w: x[self._names[("z", g.name, w)]]) for g in self.space.groups},
+        )
