@@ -1,0 +1,138 @@
+"""A TCP connection that notices a dead peer, SSH spoken over it, and every way it can fail told in edgekit's errors."""
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import paramiko
+
+from edgekit.devices.said import readable
+from edgekit.errors import DeadlineError, DeviceError, HostKeyError, LoginError, UnreachableError
+
+CONNECT_S = 10.0
+ALIVE_S, ALIVE_COUNT = 3, 3
+USER_TIMEOUT_MS = 10_000
+
+# A library must not write to stderr for want of a handler; whoever configures logging still hears it.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+_SOCKET_OPTIONS = (
+    ("TCP_NODELAY", 1),  # without it a command on an open connection takes 53 ms, not 12
+    ("TCP_KEEPIDLE", ALIVE_S),
+    ("TCP_KEEPINTVL", ALIVE_S),
+    ("TCP_KEEPCNT", ALIVE_COUNT),
+    ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),  # sent, not acknowledged: the one that ends a write to a dead peer
+)
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """Whatever paramiko or the system raises inside becomes one of edgekit's errors: the one place where it does.
+
+    The same broken link comes as a TimeoutError, an EOFError, an OSError or an SSHException, by chance.
+    """
+    try:
+        yield
+    except DeviceError:
+        raise
+    except paramiko.BadHostKeyException as error:
+        raise HostKeyError(f"{name}: the host key is not the pinned one: {readable(str(error))}") from None
+    except paramiko.AuthenticationException as error:
+        raise _login_error(name, str(error)) from None
+    except socket.gaierror as error:
+        raise UnreachableError(f"{name}: no such host: {error.strerror}") from None
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise _link_error(name, error) from None
+
+
+def _login_error(name: str, said: str) -> UnreachableError:
+    if "EOF" in said or "shut down" in said:
+        return UnreachableError(f"{name}: the connection ended while logging in")
+    if "timeout" in said.lower():
+        return DeadlineError(f"{name}: no answer to the login in time")
+    return LoginError(f"{name}: login refused ({readable(said)}): check the user and the key, or `ssh-add` it")
+
+
+def _link_error(name: str, error: Exception) -> UnreachableError:
+    said = readable(getattr(error, "strerror", None) or str(error)) or type(error).__name__
+    if isinstance(error, TimeoutError) or "imeout" in said or "timed out" in said:
+        return DeadlineError(f"{name}: no answer in time ({said})")
+    if "protocol banner" in said or "protocol version" in said:
+        return UnreachableError(f"{name}: what answers is not an SSH server ({said})")
+    return UnreachableError(f"{name}: cannot be reached or the connection broke ({said})")
+
+
+def open_socket(host: str, port: int, timeout_s: float = CONNECT_S) -> socket.socket:
+    """A TCP connection whose loss is noticed within about 10 s. Raises: OSError."""
+    connection = socket.create_connection((host, port), timeout=timeout_s)
+    for option, value in _SOCKET_OPTIONS:
+        if hasattr(socket, option):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return connection
+
+
+def dial(
+    name: str, host: str, port: int, *, key_types: tuple[str, ...] = (), timeout_s: float = CONNECT_S
+) -> paramiko.Transport:
+    """SSH with keys exchanged and nobody logged in: nothing secret was sent, and the host key can be looked at.
+
+    `key_types`: the host key algorithms asked for; all that paramiko knows, if empty.
+
+    Raises: UnreachableError, DeadlineError; HostKeyError if the host has no key of these types.
+    """
+    with told(name):
+        transport = paramiko.Transport(open_socket(host, port, timeout_s))
+        transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = timeout_s
+        options = transport.get_security_options()
+        gcm = tuple(cipher for cipher in options.ciphers if "gcm" in cipher)
+        options.ciphers = (*gcm, *(cipher for cipher in options.ciphers if cipher not in gcm))  # twice as fast first
+        try:
+            if key_types:
+                options.key_types = key_types
+            with closed_after(timeout_s, transport) as watch:
+                transport.start_client(timeout=timeout_s)
+            if watch.fired or not transport.initial_kex_done:
+                raise DeadlineError(f"{name}: no SSH handshake within {timeout_s:g} s")
+        except paramiko.ssh_exception.IncompatiblePeer as error:
+            hang_up(transport)
+            raise HostKeyError(
+                f"{name}: no common way to speak or no key of a pinned type: {readable(str(error))}"
+            ) from None
+        except BaseException:
+            hang_up(transport)
+            raise
+    return transport
+
+
+def hang_up(transport: paramiko.Transport) -> None:
+    """Closes a transport, its socket and its thread, whatever state they are in."""
+    transport.close()
+    with suppress(OSError):
+        transport.sock.close()
+    with suppress(RuntimeError):  # not started, or called from its own thread
+        transport.join(5.0)
+
+
+class closed_after:  # noqa: N801  a context manager that reads like a function
+    """Hangs up if the block has not ended in time, which ends every call that blocks in it; then `fired` is True."""
+
+    def __init__(self, timeout_s: float, transport: paramiko.Transport) -> None:
+        self.fired = False
+        self._transport = transport
+        self._timer = threading.Timer(max(timeout_s, 0.001), self._fire)
+        self._timer.daemon = True
+
+    def _fire(self) -> None:
+        self.fired = True
+        hang_up(self._transport)
+
+    def __enter__(self) -> "closed_after":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()

@@ -1,0 +1,86 @@
+"""Host keys: pinned, and enrolled only when asked. A key is "type base64", as in a known_hosts file."""
+
+import base64
+import binascii
+import hashlib
+
+from edgekit.devices.said import readable
+from edgekit.errors import HostKeyError, UnreachableError
+
+KEY_TYPES = {
+    "ssh-ed25519": ("ssh-ed25519",),
+    "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
+    "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
+    "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
+    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
+}
+"""A key's type and the signature algorithms it is asked for by."""
+
+
+def enrol(host: str, port: int = 22, *, timeout_s: float = 10.0) -> tuple[str, ...]:
+    """All host keys that a host shows, for a person to look at; nobody is logged in and nothing is kept.
+
+    Raises: UnreachableError, DeadlineError.
+    """
+    from edgekit.devices.dial import dial, hang_up
+
+    where, keys = f"{host}:{port}", []
+    for algorithms in KEY_TYPES.values():
+        try:
+            transport = dial(where, host, port, key_types=algorithms, timeout_s=timeout_s)
+        except HostKeyError:
+            continue  # it has no key of that type
+        keys.append(shown(transport.host_key))
+        hang_up(transport)
+    if not keys:
+        raise UnreachableError(f"{where}: shows no host key of a type known here ({', '.join(KEY_TYPES)})")
+    return tuple(keys)
+
+
+def fingerprint(key: str) -> str:
+    """A key as people compare it, the same text that `ssh-keygen -l` prints.
+
+    Raises: HostKeyError if it is no key.
+
+    >>> fingerprint("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl")
+    'SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU'
+    """
+    kind, _, body = key.partition(" ")
+    try:
+        raw = base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if kind not in KEY_TYPES or not raw:
+        raise HostKeyError(f"host key {readable(key, 60)!r}: want a type ({', '.join(KEY_TYPES)}), a space and base64")
+    return "SHA256:" + base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip("=")
+
+
+def shown(key: object) -> str:
+    """A key of paramiko's as "type base64"."""
+    return f"{key.get_name()} {key.get_base64()}"  # type: ignore[attr-defined]
+
+
+def algorithms_of(pinned: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """The signature algorithms to ask a host for, so that it shows one of the pinned keys.
+
+    Raises: HostKeyError if nothing is pinned, or what is pinned is no key.
+    """
+    if not pinned:
+        raise HostKeyError(f"{name}: its host key is not known: `edgekit devices add` shows it and keeps it")
+    for key in pinned:
+        fingerprint(key)
+    return tuple(algorithm for key in pinned for algorithm in KEY_TYPES[key.partition(" ")[0]])
+
+
+def check(key: object, pinned: tuple[str, ...], name: str) -> None:
+    """Returns if the key that a host shows is pinned.
+
+    Raises: HostKeyError with both fingerprints.
+    """
+    got = shown(key)
+    if got not in pinned:
+        known = ", ".join(fingerprint(k) for k in pinned)
+        raise HostKeyError(
+            f"{name}: the host shows another key, {fingerprint(got)}, than the pinned one, {known}: nothing was sent. "
+            "If the machine was set up anew, remove the device and add it again"
+        )

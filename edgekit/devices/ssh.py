@@ -1,0 +1,216 @@
+"""A device over SSH: paramiko, with a deadline on everything."""
+
+import getpass
+import io
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from edgekit.core.device import Device
+from edgekit.devices.conversation import Conversation, Running, Source
+from edgekit.devices.dial import CONNECT_S, closed_after, dial, hang_up, told
+from edgekit.devices.hostkeys import algorithms_of, check
+from edgekit.devices.said import readable
+from edgekit.devices.transport import OnBytes
+from edgekit.devices.words import command_line
+from edgekit.errors import DeadlineError, DeviceError, LoginError, UnreachableError
+
+BLOCK_BYTES = 1 << 18
+DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+
+
+def open_ssh(device: Device, *, timeout_s: float = CONNECT_S) -> "SshTransport":
+    """A way to `device`, logged in. The host key is checked before anything secret is sent.
+
+    Raises: HostKeyError, LoginError, UnreachableError, DeadlineError.
+    """
+    key_types = algorithms_of(device.host_keys, device.name)
+    transport = dial(device.name, device.host, device.port, key_types=key_types, timeout_s=timeout_s)
+    try:
+        check(transport.host_key, device.host_keys, device.name)
+        with told(device.name), closed_after(2 * timeout_s, transport):
+            _log_in(transport, device)
+    except BaseException:
+        hang_up(transport)
+        raise
+    return SshTransport(device.name, transport)
+
+
+def _log_in(transport: paramiko.Transport, device: Device) -> None:
+    user = device.user or getpass.getuser()
+    refused: Exception = LoginError(
+        f"{device.name}: no key to log in with: name one (identity), or `ssh-add` one to the agent"
+    )
+    for key in _keys(device):
+        try:
+            if not transport.auth_publickey(user, key):
+                return
+            refused = LoginError(f"{device.name}: {user} needs more than a key to log in, which edgekit does not do")
+        except (paramiko.AuthenticationException, paramiko.BadAuthenticationType) as error:
+            refused = error
+        if not transport.is_active():
+            break
+    raise refused
+
+
+def _keys(device: Device) -> Iterator[paramiko.PKey]:
+    """The keys to try: the one that the device names, or the agent's and those with the usual names."""
+    if device.identity is not None:
+        yield _read_key(Path(device.identity).expanduser(), device.name)
+        return
+    agent = paramiko.Agent()
+    try:
+        yield from agent.get_keys()
+    finally:
+        agent.close()
+    for path in (Path.home() / ".ssh" / name for name in DEFAULT_KEYS):
+        if path.is_file():
+            try:
+                yield _read_key(path, device.name)
+            except LoginError:
+                continue  # one that was not asked for may be locked
+
+
+def _read_key(path: Path, name: str) -> paramiko.PKey:
+    try:
+        return paramiko.PKey.from_path(path)
+    except FileNotFoundError:
+        raise LoginError(f"{name}: there is no key {path}") from None
+    except OSError as error:
+        raise LoginError(f"{name}: key {path} cannot be read ({error.strerror})") from None
+    except (TypeError, paramiko.PasswordRequiredException):
+        raise LoginError(f"{name}: key {path} has a passphrase: `ssh-add {path}` and name no identity") from None
+    except (ValueError, UnsupportedAlgorithm, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
+        raise LoginError(f"{name}: {path} is no private key that can be used ({readable(str(error), 80)})") from None
+
+
+class SshTransport(Conversation):
+    """A way over an open, logged-in SSH connection, which it owns."""
+
+    faults = frozenset({"cut", "stall"})
+
+    def __init__(self, name: str, transport: paramiko.Transport) -> None:
+        super().__init__(name)
+        self._transport = transport
+
+    def start(
+        self, words: Sequence[str], stdin: bytes | BinaryIO | None, on_bytes: OnBytes | None, timeout_s: float
+    ) -> Running:
+        """As `Conversation.start`; `on_bytes` is called from a thread of its own."""
+        line = command_line(words).encode("utf-8", "surrogateescape")
+        with closed_after(timeout_s, self._transport) as watch:
+            try:
+                with told(self.name):
+                    channel = self._transport.open_session(timeout=timeout_s)
+                    channel.exec_command(line)
+            except UnreachableError as error:
+                if watch.fired:
+                    raise DeadlineError(f"{self.name}: no answer within {timeout_s:g} s; gave up") from None
+                if isinstance(error, DeadlineError):
+                    self.overdue()
+                raise
+        return _Channel(self.name, words[0], channel, stdin, on_bytes)
+
+    def overdue(self) -> None:
+        """Closes the way: what blocks in it ends."""
+        hang_up(self._transport)
+
+    def close(self) -> None:
+        """As `Transport.close`."""
+        hang_up(self._transport)
+
+
+class _Bell:
+    """Rings when either output of a channel has something new; only its owner silences it."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.set, self.wait, self.silence = self._event.set, self._event.wait, self._event.clear
+
+    def clear(self) -> None:
+        """Called by a buffer that ran empty, which says nothing about the other one."""
+
+
+class _Channel:
+    """A running command at the other end of a channel."""
+
+    def __init__(
+        self,
+        name: str,
+        program: str,
+        channel: paramiko.Channel,
+        stdin: bytes | BinaryIO | None,
+        on_bytes: OnBytes | None,
+    ) -> None:
+        self._name, self._program, self._channel = name, program, channel
+        self._bell = _Bell()
+        channel.in_buffer.set_event(self._bell)
+        channel.in_stderr_buffer.set_event(self._bell)
+        self._failed: BaseException | None = None
+        source = io.BytesIO(stdin or b"") if stdin is None or isinstance(stdin, bytes) else stdin
+        self._sender = threading.Thread(target=self._send, args=(source, on_bytes), daemon=True)
+        self._sender.start()
+
+    def _send(self, source: BinaryIO, on_bytes: OnBytes | None) -> None:
+        """Sends the input. Only a failure of this side is kept: of the link or the command, the exit status tells."""
+        try:
+            while block := source.read(BLOCK_BYTES):
+                try:
+                    self._channel.sendall(block)
+                except (OSError, EOFError, paramiko.SSHException):
+                    return
+                if on_bytes is not None:
+                    on_bytes(len(block))
+        except BaseException as error:  # noqa: BLE001  raised again by `status`, in the thread that waits
+            self._failed = error
+            self._close_channel()
+            return
+        try:
+            self._channel.shutdown_write()
+        except (OSError, EOFError, paramiko.SSHException):
+            return
+
+    def read(self, timeout_s: float) -> tuple[Source, bytes] | None:
+        """As `Running.read`."""
+        channel: Any = self._channel
+        while True:
+            self._bell.silence()
+            ended = channel.eof_received or channel.closed  # looked at first: what came before it is in the buffers
+            if channel.recv_ready():
+                return "out", channel.recv(BLOCK_BYTES)
+            if channel.recv_stderr_ready():
+                return "err", channel.recv_stderr(BLOCK_BYTES)
+            if ended:
+                return "end", b""
+            if not self._bell.wait(timeout_s):
+                return None
+
+    def status(self, timeout_s: float) -> int | None:
+        """As `Running.status`. A channel that ends without a status is an error, never a status."""
+        channel: Any = self._channel
+        if not channel.status_event.wait(timeout_s):
+            return None
+        if self._failed is not None:
+            raise self._failed
+        if channel.exit_status >= 0:
+            return int(channel.exit_status)
+        if channel.eof_received and channel.transport.is_active():
+            raise DeviceError(f"{self._name}: {readable(self._program, 60)} was killed there: it left no exit status")
+        broke = channel.transport.get_exception()
+        with told(self._name):
+            raise broke if isinstance(broke, Exception) else EOFError("the other end closed it")
+
+    def close(self) -> None:
+        """As `Running.close`. What still runs there sees its input and its outputs closed."""
+        self._close_channel()
+        self._sender.join(5.0)
+
+    def _close_channel(self) -> None:
+        try:
+            self._channel.close()
+        except (OSError, EOFError, paramiko.SSHException):
+            return
