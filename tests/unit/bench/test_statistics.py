@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekit.bench.statistics import (
+    compare,
+    drift_per_minute,
+    enough,
+    is_disturbed,
+    latency,
+    ratio_over_rounds,
+    verdict,
+)
+from edgekit.core.measurement import Ratio, Reading, Round
+
+
+def reading(name: str, wall: list[float], cpu: list[float] | None = None) -> Reading:
+    return Reading(
+        artifact=name, wall_s=tuple(wall), cpu_s=tuple(cpu or wall), load_s=0.1, first_call_s=0.01, warmup_calls=10
+    )
+
+
+def simulated(seed: int, n: int, ratio: float, *, noise: float = 0.02, drift: float = 0.0) -> list[Round]:
+    """Rounds on a machine whose speed drifts, with a bias for each load: what ratios must survive."""
+    draw = np.random.default_rng(seed)
+    rounds = []
+    for i in range(n):
+        speed = 1 + drift * i + 0.1 * draw.standard_normal()
+        forms = [("a", 1.0), ("b", ratio)]
+        times = {k: speed * t * np.exp(noise * draw.standard_normal()) for k, t in forms}
+        rounds.append(Round(index=i, readings=tuple(reading(k, [t, t * 1.01, t * 0.99]) for k, t in times.items())))
+    return rounds
+
+
+def test_the_interval_holds_the_true_ratio_as_often_as_it_says_under_drift() -> None:
+    hits = 0
+    for seed in range(400):
+        found = compare(simulated(seed, 10, 0.8, drift=0.02), "d", "a", "b").ratio
+        hits += found.low <= 0.8 <= found.high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_equal_forms_are_rarely_called_different() -> None:
+    alarms = sum(compare(simulated(s, 10, 1.0), "d", "a", "b").verdict != "no difference" for s in range(400))
+    assert alarms / 400 <= 0.08
+
+
+def test_a_difference_above_the_noise_is_seen() -> None:
+    assert compare(simulated(1, 12, 0.8), "d", "a", "b").verdict == "faster"
+    assert compare(simulated(1, 12, 1.3), "d", "a", "b").verdict == "slower"
+
+
+def test_disturbed_rounds_are_judged_on_the_cpu_clock() -> None:
+    rounds = [
+        Round(index=i, readings=(reading("a", [1.0] * 3, [0.9] * 3), reading("b", [2.0 + i] * 3, [0.45] * 3)))
+        for i in range(4)
+    ]
+    assert is_disturbed(rounds, ("a", "b"), 1)
+    found = compare(rounds, "d", "a", "b")
+    assert found.clock == "cpu"
+    assert found.ratio.value == pytest.approx(0.5)
+    assert not is_disturbed(rounds, ("a", "b"), 2)
+
+
+def test_measuring_goes_on_until_the_interval_is_narrow() -> None:
+    rounds = simulated(3, 40, 0.7)
+    assert not enough(rounds[:3], "a", ["b"], 0.01, 1)
+    assert enough(rounds, "a", ["b"], 0.02, 1)
+
+
+@given(st.lists(st.floats(1e-6, 10), min_size=1, max_size=30), st.integers(1, 5))
+def test_percentiles_are_in_order_and_the_least_is_least(times: list[float], loads: int) -> None:
+    rounds = [Round(index=i, readings=(reading("a", times),)) for i in range(loads)]
+    found = latency(rounds, "a", "wall")
+    assert found.p50_s <= found.p90_s <= found.p99_s
+    assert found.low_s <= found.high_s
+    assert found.calls == loads * len(times)
+
+
+def test_one_round_has_an_interval_without_bounds() -> None:
+    found = ratio_over_rounds([1.0], [2.0])
+    assert (found.low, found.high) == (0.0, float("inf"))
+    assert verdict(found) == "no difference"
+
+
+def test_a_ratio_whose_interval_holds_one_is_no_difference() -> None:
+    assert verdict(Ratio(value=0.99, low=0.97, high=1.01, rounds=10)) == "no difference"
+
+
+def test_a_canary_that_slows_shows_as_drift() -> None:
+    assert drift_per_minute([1.0, 1.1, 1.2], [0, 1, 2]) == pytest.approx(0.0909, abs=1e-3)
+    assert drift_per_minute([1.0, 1.1], [0, 1]) == 0.0
