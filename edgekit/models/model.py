@@ -51,7 +51,7 @@ def export_program(module: nn.Module, example: tuple[Tensor, ...], name: str) ->
         with torch.no_grad():
             return torch.export.export(module, example)
     except Exception as error:
-        raise ModelError(f"model {name} cannot be exported: {_where(error)}{_first_line(error)}") from error
+        raise ModelError(f"model {name} cannot be exported: {_where(error)}{first_line(error)}") from error
 
 
 def _to_eval(module: nn.Module) -> nn.Module:
@@ -69,7 +69,7 @@ def _run(module: nn.Module, example: tuple[Tensor, ...], name: str) -> tuple[Ten
         with torch.no_grad():
             result = module(*example)
     except Exception as error:
-        said = f"{_where(error)}{_first_line(error)}"
+        said = f"{_where(error)}{first_line(error)}"
         raise ModelError(f"model {name} does not run on an input of shape {shapes}: {said}") from error
     outputs = (result,) if isinstance(result, Tensor) else tuple(result) if isinstance(result, tuple | list) else ()
     if not outputs or not all(isinstance(t, Tensor) for t in outputs):
@@ -92,7 +92,8 @@ def _digest(module: nn.Module, exported: torch.export.ExportedProgram) -> str:
     return seen.hexdigest()
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The kind of `error` and the first line that it says."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 

@@ -1,0 +1,94 @@
+"""One quantized program from a float model: every format lowers this one."""
+
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import GraphModule, Node
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+from edgekit.compress.observers import activation_spec, weight_spec
+from edgekit.compress.quantizer import EdgekitQuantizer, is_layer, layer_name
+from edgekit.compress.relax import carry_meta_, quantized_layers, relax_, set_parameter_
+from edgekit.core.recipe import Quantize
+from edgekit.core.target import Numerics
+from edgekit.errors import ModelError, TargetError
+from edgekit.models.data import Samples
+from edgekit.models.model import Model, export_program
+from edgekit.models.program import Program
+
+
+def quantize(
+    model: Model, step: Quantize, numerics: Numerics, calibration: Samples, *, features: tuple[str, ...] | None = None
+) -> Program:
+    """`model` as a program whose layers have the precisions of `step`, in the numerics of a target.
+
+    Activation ranges are those of the float model on `calibration`. `features` are the device's: where all that the
+    numerics name are missing, weights get 7 bits; None is "not known", and nothing is reduced.
+
+    Raises: TargetError if the target has no int8; ModelError if the model cannot be exported or a layer is unknown.
+    """
+    captured = export_program(model.module, model.example, model.spec.name)
+    module = captured.module(check_guards=False)
+    layers = tuple(dict.fromkeys(layer_name(n) for n in module.graph.nodes if is_layer(n)))
+    int8 = _int8_layers(step, layers, model.spec.name)
+    if not int8:
+        return Program(captured, model.spec, layers)
+    if "int8" not in numerics.precisions:
+        raise TargetError(f"int8 was asked for, and the target holds {', '.join(numerics.precisions)}")
+    reduced = features is not None and bool(numerics.reduce_range_without)
+    reduced = reduced and not set(features or ()) & set(numerics.reduce_range_without)
+    quantizer = EdgekitQuantizer(
+        activation_spec(numerics.activations, step.ranges),
+        weight_spec(numerics.weights == "int8-per-channel", reduced),
+    )
+    prepared = prepare_pt2e(module, quantizer)
+    _calibrate(prepared, calibration, len(model.example[0]))
+    converted = convert_pt2e(prepared, fold_quantize=False)
+    module = relax_(converted, int8)
+    biases = snap_biases_(module)
+    exported = export_program(module, model.example, model.spec.name)
+    carry_meta_(module.graph, exported.graph)
+    return Program(exported, model.spec, layers, int8, biases)
+
+
+def snap_biases_(module: GraphModule) -> dict[str, np.ndarray]:
+    """Puts every int8 layer's bias on the grid that integer kernels hold it in: multiples of s_x * s_w.
+
+    Returns the biases as they were, by parameter name. Int8 kernels keep the bias as int32 with that scale; without
+    this step a tenth of the outputs can differ by one step of the output's scale.
+    """
+    before: dict[str, np.ndarray] = {}
+    for layer in quantized_layers(module.graph):
+        if layer.bias is None or layer.bias in before:
+            continue
+        value = attrgetter(layer.bias)(module).detach()
+        step = _scale(module, layer.node.args[0]) * _scale(module, layer.node.args[1])
+        before[layer.bias] = value.numpy().copy()
+        set_parameter_(module, layer.bias, (torch.round(value.double() / step) * step).to(value.dtype))
+    return before
+
+
+def _scale(module: GraphModule, dequantize: Any) -> torch.Tensor:
+    scale = dequantize.args[1]
+    if isinstance(scale, Node):
+        return attrgetter(str(scale.target))(module).double()
+    return torch.tensor(float(scale), dtype=torch.float64)
+
+
+def _int8_layers(step: Quantize, layers: tuple[str, ...], name: str) -> frozenset[str]:
+    chosen = dict(step.layers)
+    if unknown := sorted(set(chosen) - set(layers)):
+        raise ModelError(f"model {name} has no layer {unknown[0]!r}; its layers: {', '.join(layers)}")
+    return frozenset(layer for layer in layers if chosen.get(layer, step.default) == "int8")
+
+
+def _calibrate(prepared: GraphModule, calibration: Samples, batch: int) -> None:
+    """Runs every sample through the observers; the last, smaller batch is left out if shapes are fixed."""
+    whole = [part for part in calibration.batches(batch) if len(part) == batch]
+    if not whole:
+        raise ModelError(f"calibration has {len(calibration)} samples, fewer than the example's batch of {batch}")
+    with torch.no_grad():
+        for part in whole:
+            prepared(*(torch.from_numpy(np.ascontiguousarray(a)) for a in part.inputs))

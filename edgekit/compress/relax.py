@@ -1,0 +1,186 @@
+"""Which quantize/dequantize a mix leaves out of the all-int8 program, and a torch program without them.
+
+The all-int8 program is made once; a mix is that program with some q/dq bypassed. Each dequantize has one taker, so
+what to bypass is a set of dequantize names: lowered formats keep those names, and their mixes are the same set.
+"""
+
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import Graph, GraphModule, Node
+
+from edgekit.compress.quantizer import FOLLOWERS, LAYERS
+from edgekit.compress.units import Unit, int8_values
+from edgekit.errors import ConvertError
+from edgekit.models.program import Program
+
+decomposed = torch.ops.quantized_decomposed
+QUANTIZES = (decomposed.quantize_per_tensor.default, decomposed.quantize_per_channel.default)
+DEQUANTIZES = (decomposed.dequantize_per_tensor.default, decomposed.dequantize_per_channel.default)
+ParameterOf = Callable[[Node], str | None]
+"""The name of the parameter that a node reads; None if it reads none."""
+
+
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """A convolution or linear layer behind a dequantized input and weight; `bias` is its parameter, if it has one."""
+
+    node: Node
+    name: str
+    weight: str
+    bias: str | None
+
+
+def parameter(node: Node) -> str | None:
+    """The parameter that a node of a GraphModule reads."""
+    return str(node.target) if node.op == "get_attr" else None
+
+
+def quantized_layers(graph: Graph, of: ParameterOf = parameter) -> tuple[QuantizedLayer, ...]:
+    """The layers of `graph` whose weight is quantized, in order of execution."""
+    found = []
+    for node in graph.nodes:
+        weight = node.args[1] if node.target in LAYERS else None
+        if not isinstance(weight, Node) or weight.target not in DEQUANTIZES:
+            continue
+        name = of(_source(weight))
+        bias = node.args[2] if len(node.args) > 2 else None
+        if name is not None:
+            behind = of(bias) if isinstance(bias, Node) else None
+            found.append(QuantizedLayer(node, name.removesuffix(".weight"), name, behind))
+    return tuple(found)
+
+
+def bypassed(graph: Graph, int8: Set[str], of: ParameterOf = parameter) -> frozenset[str]:
+    """The names of the dequantize nodes that go, with the quantize before them, if only the `int8` layers stay int8."""
+    layers = quantized_layers(graph, of)
+    units, unit_of = _units(graph, {layer.node: layer.name for layer in layers}, of)
+    kept = int8_values(units, int8)
+    gone = {layer.node.args[1].name for layer in layers if layer.name not in int8}
+    for node in graph.nodes:
+        if node.target not in DEQUANTIZES or of(_source(node)) is not None:
+            continue
+        takers = {unit_of.get(user, "") for user in node.users}
+        if _source(node).name not in kept and not takers & kept:
+            gone.add(node.name)
+    return frozenset(gone)
+
+
+def relax_(module: GraphModule, int8: Set[str]) -> GraphModule:
+    """`module`, changed in place: all but the `int8` layers compute in float again. Their biases stay as they are."""
+    gone = bypassed(module.graph, int8)
+    for node in list(module.graph.nodes):
+        if node.name in gone:
+            node.replace_all_uses_with(_source(node))
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
+
+
+def mixed(program: Program, int8: Set[str]) -> Program:
+    """`program` (quantized) with only the `int8` layers quantized; the others have their float biases back.
+
+    It computes the same as quantizing the model by that recipe: ranges and shared scales are those of the full program.
+
+    Raises: ConvertError if a layer is to be int8 that is not.
+    """
+    check_mix(program, int8)
+    module = program.exported.module(check_guards=False)
+    state = dict(module.named_parameters())
+    for layer in quantized_layers(module.graph):
+        if layer.name not in int8 and layer.bias is not None and layer.bias in program.biases:
+            value = torch.from_numpy(np.array(program.biases[layer.bias]))
+            set_parameter_(module, layer.bias, value.to(state[layer.bias].dtype))
+    relax_(module, int8)
+    example: Any = program.exported.example_inputs
+    with torch.no_grad():
+        exported = torch.export.export(module, *example)
+    carry_meta_(module.graph, exported.graph)
+    left = {layer.bias for layer in quantized_layers(exported.graph, parameter_of(exported)) if layer.bias}
+    biases = {name: value for name, value in program.biases.items() if name in left}
+    return Program(exported, program.spec, program.layers, frozenset(int8), biases)
+
+
+def check_mix(program: Program, int8: Set[str]) -> None:
+    """Return if `program` can be relaxed to `int8`.
+
+    Raises: ConvertError.
+    """
+    if missing := sorted(int8 - program.int8):
+        raise ConvertError(f"{program.spec.name}: layer {missing[0]} is float in the program and cannot stay int8")
+
+
+def parameter_of(exported: torch.export.ExportedProgram) -> ParameterOf:
+    """Reads the parameters and buffers of an ExportedProgram's graph, whose nodes are placeholders."""
+    signature = exported.graph_signature
+    names: Mapping[str, str] = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    return lambda node: names.get(node.name)
+
+
+def set_parameter_(module: GraphModule, name: str, value: torch.Tensor) -> None:
+    """Puts `value` where `name` is, as a new parameter: the old one may be the caller's."""
+    owner, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(owner), leaf, torch.nn.Parameter(value, requires_grad=False))
+
+
+def carry_meta_(old: Graph, new: Graph) -> None:
+    """Gives the nodes of a re-exported graph the module and the user's source line that the old one knew."""
+    pairs = ([n for n in graph.nodes if n.op == "call_function" and _counts(n)] for graph in (old, new))
+    for before, after in zip(*pairs, strict=False):
+        if before.target is not after.target:
+            return
+        for key in ("stack_trace", "nn_module_stack"):
+            if key in before.meta:
+                after.meta[key] = before.meta[key]
+
+
+def _counts(node: Node) -> bool:
+    return node.target not in QUANTIZES and node.target not in DEQUANTIZES
+
+
+def _source(dequantize: Node) -> Node:
+    """The value that a dequantize gives back."""
+    quantize: Any = dequantize.args[0]
+    return quantize.args[0] if quantize.target in QUANTIZES else quantize
+
+
+def _units(graph: Graph, names: dict[Node, str], of: ParameterOf) -> tuple[list[Unit], dict[Node, str]]:
+    """Units in order, named by the node whose value they make, and the unit of each node inside one."""
+    made = [n.args[0] for n in graph.nodes if n.target in QUANTIZES and n.args[0].op == "call_function"]
+    made += [n for node in graph.nodes if node.op == "output" for n in node.all_input_nodes]
+    ends = dict.fromkeys(made)
+    units: dict[str, Unit] = {}
+    unit_of: dict[Node, str] = {}
+    for value in ends:
+        inside, takes = _inside(value, ends.keys(), of)
+        if not inside:
+            continue
+        layers = [names[n] for n in inside if n in names]
+        quantizable = all(n.target in FOLLOWERS or n in names for n in inside)
+        units[value.name] = Unit(value.name, tuple(takes), layers[0] if layers else None, quantizable)
+        unit_of.update(dict.fromkeys(inside, value.name))
+    order = {node.name: i for i, node in enumerate(graph.nodes)}
+    return sorted(units.values(), key=lambda u: order[u.makes]), unit_of
+
+
+def _inside(value: Node, ends: Set[Node], of: ParameterOf) -> tuple[list[Node], list[str]]:
+    """The nodes from `value` back to the dequantized values that they take, and those values' names."""
+    inside: dict[Node, None] = {}
+    takes: dict[str, None] = {}
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if node in inside or of(node) is not None:
+            continue
+        if node.target in DEQUANTIZES:
+            if of(_source(node)) is None:
+                takes[_source(node).name] = None
+        elif node.op == "placeholder" or (node in ends and node is not value):
+            takes[node.name] = None
+        elif node.op == "call_function":
+            inside[node] = None
+            waiting += node.all_input_nodes
+    return list(inside), list(takes)

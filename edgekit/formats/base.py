@@ -1,0 +1,67 @@
+"""What a back end promises: lower a program to one file, and run that file on the host."""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from edgekit.core.target import Target
+from edgekit.errors import TargetError
+
+if TYPE_CHECKING:
+    from edgekit.models.program import Program
+
+GROUP = "edgekit.formats"
+
+
+class Format(Protocol):
+    """A back end. `name` is the word in `Target.format`, `extra` what installs its packages."""
+
+    name: str
+    extra: str
+
+    def lower(self, program: "Program", target: Target, folder: Path) -> Path:
+        """Writes the program as one file into `folder`, and gives its path.
+
+        Raises: ConvertError naming module, op and reason; MissingExtraError.
+        """
+
+    def mixes(
+        self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
+    ) -> tuple[Path, ...]:
+        """As `lower`, of the program with only these layers left in int8, one file a set; an empty set is float.
+
+        Raises: as `lower`.
+        """
+
+    def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
+        """The outputs of a file for inputs with the sample first, in as many calls as the file's batch demands."""
+
+
+@cache
+def _entries() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for entry in entry_points(group=GROUP):
+        if entry.name in found and found[entry.name].value != entry.value:
+            raise TargetError(f"format {entry.name} is registered twice: {found[entry.name].value} and {entry.value}")
+        found[entry.name] = entry
+    return found
+
+
+def format_names() -> tuple[str, ...]:
+    """The formats that are installed, by name."""
+    return tuple(sorted(_entries()))
+
+
+def get_format(name: str) -> Format:
+    """The back end called `name`.
+
+    Raises: TargetError if there is none.
+    """
+    entry = _entries().get(name)
+    if entry is None:
+        raise TargetError(f"no back end for format {name!r}; there are {', '.join(format_names()) or 'none'}")
+    return entry.load()  # type: ignore[no-any-return]
