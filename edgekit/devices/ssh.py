@@ -20,6 +20,9 @@ from edgekit.devices.words import command_line
 from edgekit.errors import DeadlineError, DeviceError, LoginError, UnreachableError
 
 BLOCK_BYTES = 1 << 18
+STALL_S = 15.0
+"""The longest wait for a device to take the next of what it is sent; a stopped one acknowledges, and takes nothing."""
+
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
@@ -151,6 +154,7 @@ class _Channel:
         channel.in_buffer.set_event(self._bell)
         channel.in_stderr_buffer.set_event(self._bell)
         self._failed: BaseException | None = None
+        channel.settimeout(STALL_S)
         source = io.BytesIO(stdin or b"") if stdin is None or isinstance(stdin, bytes) else stdin
         self._sender = threading.Thread(target=self._send, args=(source, on_bytes), daemon=True)
         self._sender.start()
@@ -161,6 +165,8 @@ class _Channel:
             while block := source.read(BLOCK_BYTES):
                 try:
                     self._channel.sendall(block)
+                except TimeoutError:
+                    raise DeadlineError(f"{self._name}: takes nothing of what it is sent for {STALL_S:g} s") from None
                 except (OSError, EOFError, paramiko.SSHException):
                     return
                 if on_bytes is not None:

@@ -26,7 +26,7 @@ def command_line(words: Sequence[str]) -> str:
 
     Raises: UsageError, as `checked`.
 
-    >>> command_line(["echo", "a b", "$(id)", "it's", ""])
-    'exec echo \'a b\' \'$(id)\' \'it\'"\'"\'s\' \'\''
+    >>> print(command_line(["echo", "a b", "$(id)", "it's"]))
+    exec echo 'a b' '$(id)' 'it'"'"'s'
     """
     return "exec " + shlex.join(checked(words))

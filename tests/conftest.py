@@ -1,0 +1,30 @@
+"""What tests share: a home of their own for edgekit, and a real sshd on loopback."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sshd import Sshd, running_sshd
+
+
+@pytest.fixture(autouse=True)
+def edgekit_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test has its own store, ledger and inventory; the user's are never read."""
+    home = tmp_path / "edgekit-home"
+    monkeypatch.setenv("EDGEKIT_HOME", str(home))
+    monkeypatch.delenv("EDGEKIT_LEDGER", raising=False)
+    return home
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A healthy sshd for many tests: leave it healthy."""
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_sshd(tmp_path: Path) -> Iterator[Sshd]:
+    """An sshd for one test, which may break it."""
+    with running_sshd(tmp_path / "own-sshd") as server:
+        yield server
