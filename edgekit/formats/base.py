@@ -64,4 +64,4 @@ def get_format(name: str) -> Format:
     entry = _entries().get(name)
     if entry is None:
         raise TargetError(f"no back end for format {name!r}; there are {', '.join(format_names()) or 'none'}")
-    return entry.load()  # type: ignore[no-any-return]
+    return entry.load()

@@ -88,7 +88,7 @@ def _export(program: Program, opset: int):  # type: ignore[no-untyped-def]  # an
             raise ConvertError(f"model {spec.name} cannot be written as ONNX opset {opset}: {said}") from error
         finally:
             logger.setLevel(level)
-    return exported.model  # type: ignore[union-attr]
+    return exported.model
 
 
 FORMAT = OnnxFormat()

@@ -62,7 +62,7 @@ def clip_behind_quantize_(model: ir.Model) -> ir.Model:
         relu, zero = _producer(node), node.inputs[2]
         if relu is None or relu.op_type != "Relu" or len(relu.outputs[0].uses()) != 1 or zero is None:
             continue
-        if zero.const_value is None or int(zero.const_value.numpy()) in (-128, 0) and _is_unsigned_floor(zero):
+        if zero.const_value is None or (int(zero.const_value.numpy()) in (-128, 0) and _is_unsigned_floor(zero)):
             continue
         node.replace_input_with(0, relu.inputs[0])
         clip = ir.node("Clip", [node.outputs[0], zero], name=f"{relu.name}_clip")
@@ -107,7 +107,7 @@ def _int8() -> ir.TensorType:
 
 def _producer(node: ir.Node) -> ir.Node:
     value = node.inputs[0]
-    return None if value is None else value.producer()  # type: ignore[return-value]
+    return None if value is None else value.producer()
 
 
 def _is_weight(node: ir.Node) -> bool:

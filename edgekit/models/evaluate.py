@@ -59,9 +59,7 @@ def check_repeatable(first: np.ndarray, second: np.ndarray, what: str) -> None:
     Raises: MetricError.
     """
     if first.shape != second.shape or not np.array_equal(first, second):
-        raise MetricError(
-            f"{what} is not deterministic: two runs on the same samples differ; fix its seed"
-        )
+        raise MetricError(f"{what} is not deterministic: two runs on the same samples differ; fix its seed")
 
 
 def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:

@@ -44,8 +44,8 @@ def _any_batch(model: Model) -> torch.export.ExportedProgram:
             return torch.export.export(model.module, inputs, dynamic_shapes=(shapes,) if _variadic(model) else shapes)
     except Exception as error:
         raise ModelError(
-            f"model {model.spec.name}: its program holds for a batch of {batch} only, so that channels can be neither cut "
-            f"nor trained: give a module or a .pt2 whose first dimension is dynamic ({first_line(error)})"
+            f"model {model.spec.name}: its program holds for a batch of {batch} only, so that channels can be "
+            f"neither cut nor trained: give a module or a .pt2 whose first dimension is dynamic ({first_line(error)})"
         ) from error
 
 

@@ -7,7 +7,7 @@ from edgekit.core.noun import Noun
 
 
 class Event(Noun, frozen=True, kw_only=True):
-    """One step of a long job: `stage` is the kind of work, `text` the line for people, `done` of `total` where known."""
+    """One step of a long job: the kind of work, the line for people, `done` of `total` where known."""
 
     stage: Literal["load", "device", "profile", "compile", "evaluate", "measure", "test", "install", "done"]
     text: str

@@ -11,7 +11,7 @@ from edgekit.core.noun import digest
 from edgekit.core.project import Project, parse_drop, project_from_toml
 from edgekit.errors import ProjectError
 from edgekit.models.data import Samples, load_samples
-from edgekit.models.evaluate import score
+from edgekit.models.evaluate import Split, score
 from edgekit.models.load import load_model
 from edgekit.models.model import Model
 
@@ -42,7 +42,7 @@ class Job:
         """(role, digest) of the samples that made or chose the model; the test split is not among them."""
         return tuple((role, self.data[role].digest) for role in ROLES if role in self.data and role != "test")
 
-    def quality(self, split: str, outputs: np.ndarray, reference: np.ndarray) -> tuple[Quality, ...]:
+    def quality(self, split: Split, outputs: np.ndarray, reference: np.ndarray) -> tuple[Quality, ...]:
         """The project's metric of `outputs` on `split`, beside the float model's outputs `reference`.
 
         Raises: MetricError if a figure is not a number.
