@@ -1,0 +1,125 @@
+"""The runtime that measures, brought to a device that has none: wheels from the host, in a folder of edgekit's own."""
+
+import re
+import sys
+
+from edgekit.core.device import Device, Facts
+from edgekit.core.firmware import FirmwareProfile
+from edgekit.devices.connect import python_of
+from edgekit.devices.push import check_free, free_bytes
+from edgekit.devices.said import readable
+from edgekit.devices.scripts import ask, transfer_s
+from edgekit.devices.transport import OnBytes, Transport
+from edgekit.devices.wheels import fetch_site, platform_tags, python_tag
+from edgekit.errors import DeviceError, UsageError
+from edgekit.store.files import sha256_of
+
+Environment = tuple[tuple[str, str], ...]
+
+OLDEST = (3, 8)
+IMPORT_S = 120.0
+FILE_BYTES = 8 << 20
+"""Room left for what many small files take beyond their bytes."""
+
+MODULES = {"onnxruntime": "onnxruntime", "litert": "ai_edge_litert.interpreter"}
+REQUIREMENTS = {
+    "onnxruntime": ("numpy>=1.24", "onnxruntime>=1.17"),
+    "litert": ("numpy>=1.24", "ai-edge-litert>=1.0"),
+}
+"""What a device gets whose firmware is not known."""
+
+EXTRAS = {"onnxruntime": "onnx", "litert": "tflite"}
+
+
+def runtime_environment(transport: Transport, device: Device) -> Environment:
+    """The environment in which the device's Python finds what `prepare` brought; empty if nothing was.
+
+    Raises: as `Transport.run`.
+    """
+    script = 'cd "$1/site" 2>/dev/null || exit 0; for d in */; do [ -f "$d.id" ] && echo "@site $(pwd)/${d%/}"; done; :'
+    done = transport.run(("sh", "-c", script, "sh", device.root), timeout_s=60)
+    found = re.findall(r"^@site (/.*)$", done.stdout.decode(errors="replace"), re.MULTILINE)
+    return (("PYTHONPATH", ":".join(found)),) if found else ()
+
+
+def prepare(
+    transport: Transport,
+    device: Device,
+    facts: Facts,
+    profile: FirmwareProfile | None,
+    runtime: str,
+    *,
+    on_bytes: OnBytes | None = None,
+) -> Environment:
+    """Sees to it that the device's Python can import `runtime`; the environment that it needs for that.
+
+    What is there is used. Otherwise wheels for the device are fetched by the host, sent, and tried there.
+
+    Raises: DeviceError in words: no Python, too old a one, musl, no wheels, or what it says when it imports them;
+    StorageError if there is no room; UsageError for a runtime that edgekit does not know; as `Transport.run`.
+    """
+    if runtime not in MODULES:
+        raise UsageError(f"runtime {runtime!r}: edgekit can bring {', '.join(MODULES)}")
+    python = _usable_python(facts, device)
+    environment = runtime_environment(transport, device)
+    wrong = import_failure(transport, device, runtime, environment)
+    if wrong is None:
+        return environment
+    if python_of(device) == sys.executable and device.transport == "local":
+        raise DeviceError(
+            f"{device.name}: this Python has no {runtime} ({wrong}): pip install 'edgekit[{EXTRAS[runtime]}]'"
+        )
+    if "musl" in facts.libc:
+        raise DeviceError(f"{device.name}: unsupported: {facts.libc}: {runtime} has wheels for glibc systems only")
+    _send_site(transport, device, facts, profile, runtime, python, on_bytes)
+    environment = runtime_environment(transport, device)
+    wrong = import_failure(transport, device, runtime, environment)
+    if wrong is not None:
+        raise DeviceError(f"{device.name}: {runtime} was brought there and does not start: {wrong}")
+    return environment
+
+
+def import_failure(transport: Transport, device: Device, runtime: str, environment: Environment) -> str | None:
+    """What the device's Python says when it cannot import `runtime`; None if it can. Raises: as `Transport.run`."""
+    settings = tuple(f"{key}={value}" for key, value in environment)
+    words = ("env", *settings, python_of(device), "-c", f"import numpy, {MODULES[runtime]}")
+    done = transport.run(words, timeout_s=IMPORT_S)
+    return None if done.status == 0 else readable(done.stderr.splitlines()[-1] if done.stderr.strip() else b"no reason")
+
+
+def _usable_python(facts: Facts, device: Device) -> str:
+    wanted = ".".join(map(str, OLDEST))
+    if facts.python is None:
+        raise DeviceError(
+            f"{device.name}: no Python ({python_of(device)} does not run): install python3 {wanted} or newer"
+        )
+    if tuple(int(part) for part in re.findall(r"\d+", facts.python)[:2]) < OLDEST:
+        raise DeviceError(f"{device.name}: Python {facts.python} is too old: {wanted} or newer is needed")
+    return python_tag(facts.python)
+
+
+def _send_site(
+    transport: Transport,
+    device: Device,
+    facts: Facts,
+    profile: FirmwareProfile | None,
+    runtime: str,
+    python: str,
+    on_bytes: OnBytes | None,
+) -> None:
+    bootstrap = profile.bootstrap if profile is not None else None
+    wanted = dict(bootstrap.wheels).get(runtime, REQUIREMENTS[runtime]) if bootstrap else REQUIREMENTS[runtime]
+    platforms = (bootstrap.platforms if bootstrap else ()) or platform_tags(facts.arch, facts.libc)
+    if not platforms:
+        raise DeviceError(
+            f"{device.name}: its C library is not known ({facts.libc or 'no answer'}): install {runtime} there"
+        )
+    what = f"{device.name}: {runtime} for {facts.arch}, Python {python}"
+    archive, size = fetch_site(wanted, platforms, python, what=what)
+    packed = archive.stat().st_size
+    check_free(transport, device, size + packed + FILE_BYTES, free_bytes(transport, device))
+    with archive.open("rb") as file:
+        ask(
+            transport, "unpack", (device.root, runtime, sha256_of(archive)), doing=f"bringing {runtime}",
+            stdin=file, timeout_s=transfer_s(size), on_bytes=on_bytes,
+        )  # fmt: skip

@@ -1,0 +1,55 @@
+# What every script here begins with. POSIX sh: dash, busybox and toybox run it; the programs it calls are in all three.
+# The host runs a script as `sh -c TEXT NAME ARGUMENTS`; it answers in lines "@key value", and says why it failed on stderr.
+set -u
+umask 022
+LC_ALL=C
+export LC_ALL
+
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+answer() {
+    printf '@%s %s\n' "$1" "$2"
+}
+
+# flush PATH: this file, or this folder's list of names, is on the disk afterwards. An old `sync` flushes everything.
+flush() {
+    sync "$1" 2>/dev/null || sync
+}
+
+flush_tree() {
+    find "$1" | while IFS= read -r path; do
+        flush "$path"
+    done
+}
+
+hash_of() {
+    sha256sum < "$1" | cut -c 1-64
+}
+
+# whole FOLDER ID: the manifest is the one named, every file in it has its sha256, and nothing else is in the folder.
+whole() {
+    [ -f "$1/.manifest" ] && [ "$(hash_of "$1/.manifest")" = "$2" ] || return 1
+    count=1
+    while IFS=' ' read -r sum path; do
+        [ -f "$1/$path" ] && [ ! -L "$1/$path" ] && [ "$(hash_of "$1/$path")" = "$sum" ] || return 1
+        count=$((count + 1))
+    done < "$1/.manifest"
+    [ "$(find "$1" ! -type d | wc -l)" -eq "$count" ]
+}
+
+# claim ROOT: the folder is edgekit's, so that all of it may be removed one day. What was there before is not.
+claim() {
+    [ -f "$1/.edgekit" ] && return
+    [ -z "$(ls -A "$1" 2>/dev/null)" ] || fail "$1 is not empty and not edgekit's: give the device another root"
+    mkdir -p "$1" && : > "$1/.edgekit" && flush "$1/.edgekit" && flush "$1" || fail "$1 cannot be made"
+}
+
+# discard PATH: gone at once, its name first.
+discard() {
+    [ -e "$1" ] || return 0
+    mkdir -p "$root/incoming"
+    mv -f "$1" "$root/incoming/gone.$$" && rm -rf "$root/incoming/gone.$$"
+}
