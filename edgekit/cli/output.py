@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
@@ -24,6 +24,11 @@ def show_table(heads: Sequence[str], rows: Sequence[Sequence[Any]], empty: str) 
 def say(text: str) -> None:
     """Prints a sentence."""
     typer.echo(text)
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Prints lines, each fit for a terminal whatever a device or a file put into it."""
+    typer.echo("\n".join(printable(line) for line in lines))
 
 
 def note(text: str) -> None:

@@ -1,0 +1,162 @@
+"""`edgekit devices`: the machines of the inventory."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekit.cli import enrolment
+from edgekit.cli.options import Debug, Json, new_app
+from edgekit.cli.output import note, say, say_lines, show_json, show_table, size
+from edgekit.core.device import Device, Facts
+from edgekit.devices.connect import connect
+from edgekit.devices.hostkeys import fingerprint
+from edgekit.devices.inventory import LOCAL, get_device, parse_labels, remove_device
+from edgekit.devices.inventory import devices as all_devices
+from edgekit.devices.push import purge as purge_device
+from edgekit.errors import UsageError
+
+app = new_app()
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A device of the inventory; `local` is this computer.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")]
+Address = Annotated[str, typer.Argument(metavar="USER@HOST", help="How it is reached.")]
+Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Its SSH port.")]
+Labels = Annotated[list[str], typer.Option("--label", metavar="KEY=VALUE", help="A label; may be given often.")]
+Identity = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity", metavar="FILE", help="The private key to log in with; default: the agent's, then ~/.ssh."
+    ),
+]
+Root = Annotated[str, typer.Option("--root", metavar="FOLDER", help="edgekit's folder there, below the user's home.")]
+Python = Annotated[str, typer.Option("--python", metavar="PROGRAM", help="The Python that measures there.")]
+Fingerprint = Annotated[
+    str | None,
+    typer.Option("--fingerprint", metavar="SHA256:…", help="Take only this host key; default: those that it shows."),
+]
+Runtime = Annotated[str, typer.Option("--runtime", help="onnxruntime or litert.")]
+Purge = Annotated[bool, typer.Option("--purge", help="Remove all that edgekit has on the device first, models too.")]
+
+
+@app.command("list")
+def list_(*, json: Json = False, debug: Debug = False) -> None:
+    """List the devices."""
+    found = all_devices()
+    if json:
+        show_json(found)
+        return
+    rows = [
+        (d.name, where(d), d.firmware, " ".join(d.targets) or None, " ".join(f"{k}={v}" for k, v in d.labels) or None)
+        for d in found
+    ]
+    show_table(("device", "where", "firmware", "targets", "labels"), rows, "no devices")
+
+
+@app.command("add")
+def add(
+    name: NewName,
+    address: Address,
+    *,
+    port: Port = 22,
+    label: Labels = [],  # noqa: B006  the parser never changes it
+    identity: Identity = None,
+    root: Root = ".edgekit",
+    python: Python = "python3",
+    fingerprint: Fingerprint = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Enrol a machine: pin its host keys, read its facts, recognise its firmware."""
+    if identity is not None and not identity.expanduser().is_file():
+        raise UsageError(f"--identity {identity}: no such file")
+    found = enrolment.parse_address(address)
+    device = Device(
+        name=name, host=found.host, user=found.user, port=port, labels=parse_labels(label), root=root, python=python,
+        identity=str(identity.expanduser().absolute()) if identity else None,
+    )  # fmt: skip
+    probed = enrolment.add(device, fingerprint)
+    _show(probed, json=json)
+    if fingerprint is None:
+        note("Pinned because you asked; compare the host keys above with the machine's own (ssh-keygen -lf).")
+
+
+@app.command("show")
+def show(name: Name, *, json: Json = False, debug: Debug = False) -> None:
+    """Show what the inventory has of a device; nothing is asked of it."""
+    device = get_device(name)
+    if json:
+        show_json(device)
+    else:
+        say_lines(_device_lines(device))
+
+
+@app.command("probe")
+def probe(name: Name, *, json: Json = False, debug: Debug = False) -> None:
+    """Ask a device what it is now, and keep firmware and targets."""
+    _show(enrolment.probe_and_keep(get_device(name)), json=json)
+
+
+@app.command("prepare")
+def prepare(name: Name, *, runtime: Runtime = "onnxruntime", json: Json = False, debug: Debug = False) -> None:
+    """Bring a device the runtime that measures, from this computer, unless it has it."""
+    environment = enrolment.bring_runtime(get_device(name), runtime)
+    if json:
+        show_json({"device": name, "runtime": runtime, "environment": dict(environment)})
+    else:
+        how = " ".join(f"{key}={value}" for key, value in environment) or "its own Python"
+        say(f"{name}: {runtime} works, with {how}")
+
+
+@app.command("remove")
+def remove(name: Name, *, purge: Purge = False, json: Json = False, debug: Debug = False) -> None:
+    """Forget a device; with --purge nothing of edgekit is left on it."""
+    device = get_device(name)
+    if purge:
+        with connect(device) as transport:
+            purge_device(transport, device)
+    if not (purge and name == LOCAL):  # this computer can be cleaned, never forgotten
+        remove_device(name)
+    if json:
+        show_json({"device": name, "purged": purge})
+    else:
+        say(
+            f"{name}: {'nothing of edgekit is left there' if purge else f'forgotten; its {device.root} was left alone'}"
+        )
+
+
+def where(device: Device) -> str:
+    """How a device is reached, in short."""
+    if device.transport == LOCAL:
+        return "this computer"
+    return f"{device.user}@{device.host}" + (f":{device.port}" if device.port != 22 else "")
+
+
+def _show(probed: enrolment.Probed, *, json: bool) -> None:
+    if json:
+        show_json(probed)
+    else:
+        say_lines((*_device_lines(probed.device), *_facts_lines(probed.facts)))
+
+
+def _device_lines(device: Device) -> list[str]:
+    keys = [f"host key     {fingerprint(key)} ({key.partition(' ')[0]})" for key in device.host_keys]
+    return [
+        f"{device.name}: {where(device)}",
+        *keys,
+        f"folder       {device.root}",
+        f"firmware     {device.firmware or 'not known'}",
+        f"targets      {', '.join(device.targets) or 'none known: `edgekit devices probe` finds out'}",
+        f"labels       {', '.join(f'{key}={value}' for key, value in device.labels) or '-'}",
+    ]
+
+
+def _facts_lines(facts: Facts) -> list[str]:
+    runtimes = ", ".join(f"{name} {version}" for name, version in facts.runtimes) or "none: `edgekit devices prepare`"
+    return [
+        f"processor    {facts.cpu or 'not known'}, {facts.arch}, {facts.cores} cores",
+        f"features     {' '.join(facts.features) or '-'}",
+        f"memory       {size(facts.memory_bytes)}, disk {size(facts.free_bytes)} free",
+        f"system       {facts.os_id} {facts.os_version}, Linux {facts.kernel}, {facts.libc or 'libc not known'}",
+        f"python       {facts.python or 'none'}; runtimes: {runtimes}",
+    ]

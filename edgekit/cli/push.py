@@ -1,0 +1,37 @@
+"""`edgekit push`: installs an artifact on a device."""
+
+from typing import Annotated
+
+import typer
+
+from edgekit.cli.options import Debug, DeviceName, Json
+from edgekit.cli.output import say, show_json
+from edgekit.cli.progress import shown
+from edgekit.devices.inventory import get_device
+from edgekit.store.artifacts import ArtifactStore
+from edgekit.store.home import artifacts_folder, ledger_url
+from edgekit.store.ledger import Ledger
+
+ArtifactName = Annotated[
+    str, typer.Argument(metavar="ARTIFACT", help="An artifact's id, a unique beginning of it, or name@beginning.")
+]
+Slot = Annotated[str | None, typer.Option("--name", help="The name it is installed under; default: the artifact's.")]
+
+
+def command(
+    artifact: ArtifactName, *, device: DeviceName, name: Slot = None, json: Json = False, debug: Debug = False
+) -> None:
+    """It is verified here, its bytes are checked there, and only then it takes the place of the version before."""
+    store = ArtifactStore(artifacts_folder())
+    found, machine = store.find(artifact), get_device(device)
+    from edgekit.pipeline.push import push
+
+    with Ledger(ledger_url()) as ledger, shown() as listener:
+        pushed = push(found, machine, store, ledger, name=name, listen=listener)
+    if json:
+        show_json(pushed)
+        return
+    deployment = pushed.deployment
+    verb = "was active already" if pushed.was_there else "is active"
+    before = f"; before: {deployment.previous}" if deployment.previous else ""
+    say(f"{device}: {deployment.name} {deployment.version} {verb}{before}")
