@@ -35,7 +35,7 @@ def front_figure(study: Study) -> Figure | None:
     traces = [_front_trace(kind, [t for t, _ in scored if kind_of(t) == kind], metric, scale) for kind in SYMBOLS]
     lines = [_line("x", 1.0)]
     if first.bound is not None:
-        lines.append(_line("y", scale * first.bound))
+        lines.append({**_line("y", scale * first.bound), "label": _label("allowed")})
     chosen = chosen_trial(study)
     if chosen is not None and any(trial is chosen for trial, _ in scored):
         traces.append(_ring(_place(chosen, metric, scale)))
@@ -169,6 +169,10 @@ def _line(axis: str, value: float) -> Figure:
     other = "y" if axis == "x" else "x"
     ends = {f"{axis}0": value, f"{axis}1": value, f"{other}0": 0, f"{other}1": 1, f"{other}ref": "paper"}
     return {"type": "line", "line": _stroke("dash"), "layer": "below", **ends}
+
+
+def _label(text: str) -> Figure:
+    return {"text": text, "textposition": "end", "font": {"size": 12, "color": "--faint"}}
 
 
 def _stroke(dash: str) -> Figure:

@@ -15,6 +15,8 @@ from edgekit.report.words import (
     float_trial,
     interval_words,
     keeps,
+    kind_of,
+    scale_of,
     size_words,
     time_words,
     value_words,
@@ -44,7 +46,7 @@ def render(study: Study) -> str:
         title=headline(study),
         lead=lead(study),
         cards=cards(study),
-        words=study.choice.explanation.words if study.choice else (),
+        words=_further_words(study),
         figures={"front": front_figure(study), "prediction": prediction_figure(study)},
         heads=TRIAL_HEADS,
         trials=trial_rows(study),
@@ -84,12 +86,16 @@ def cards(study: Study) -> tuple[Card, ...]:
     chosen, base = chosen_trial(study), float_trial(study)
     if study.choice is None or chosen is None:
         return ()
-    found = [] if study.choice.kept_float else _time_cards(chosen, base)
+    if study.choice.kept_float:
+        return (*_rival_card(study), *_time_cards(chosen, None), _size_card(chosen, base))
     qualities = study.choice.test or chosen.quality
-    if not study.choice.kept_float:
-        found += [_quality_card(quality) for quality in qualities]
-    found.append(_size_card(chosen, base))
-    return tuple(found)
+    return (*_time_cards(chosen, base), *map(_quality_card, qualities), _size_card(chosen, base))
+
+
+def _further_words(study: Study) -> tuple[str, ...]:
+    """The explanation's sentences, but the one that the lead already says."""
+    words = study.choice.explanation.words if study.choice else ()
+    return words[1:] if study.choice and study.choice.kept_float else words
 
 
 def _reason(study: Study) -> str:
@@ -101,9 +107,20 @@ def _reason(study: Study) -> str:
     return f"None of the {len(measured)} forms measured is faster by more than the noise and keeps the accuracy."
 
 
+def _rival_card(study: Study) -> list[Card]:
+    """The fastest other form that keeps the accuracy: what float was kept against."""
+    rivals = [t for t in study.trials if t.comparison and kind_of(t) != "float" and all(map(keeps, t.quality))]
+    best = min(rivals, key=lambda t: t.comparison.ratio.value if t.comparison else 1.0, default=None)
+    if best is None or best.comparison is None:
+        return []
+    ratio = best.comparison.ratio
+    note = f"{interval_words(ratio.low, ratio.high, 3)}, float = 1; {best.name}"
+    return [Card("the fastest other form", f"{ratio.value:.3f}", note)]
+
+
 def _time_cards(chosen: Trial, base: Trial | None) -> list[Card]:
     found = []
-    if chosen.comparison is not None:
+    if base is not None and chosen.comparison is not None:
         ratio = chosen.comparison.ratio
         interval = f"{interval_words(ratio.low, ratio.high, 3)} at {ratio.confidence:.0%}, {ratio.rounds} rounds"
         found.append(Card("time, float = 1", f"{ratio.value:.3f}", interval, "good" if ratio.high < 1 else "bad"))
@@ -117,7 +134,8 @@ def _time_cards(chosen: Trial, base: Trial | None) -> list[Card]:
 def _quality_card(quality: Quality) -> Card:
     figure, _, interval = drop_words(quality).partition(" (")
     value = f"{value_words(quality, quality.value)} against {value_words(quality, quality.reference)}"
-    allowed = f", {value_words(quality, quality.bound)} allowed" if quality.bound is not None else ""
+    scale, unit = scale_of(quality)
+    allowed = f", {scale * quality.bound:.2f}{unit} allowed" if quality.bound is not None else ""
     note = f"{interval.rstrip(')')} at 95 %{allowed}; {value} on {quality.samples:,} {quality.split} samples"
     mood = "" if quality.bound is None else "good" if keeps(quality) else "bad"
     return Card(f"{quality.metric} drop", figure, note, mood)

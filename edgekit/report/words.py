@@ -122,5 +122,5 @@ def _three_digits(value: float) -> str:
 
 
 def _plain(value: float, decimals: int) -> str:
-    """Fixed decimals, and no minus before a zero."""
-    return f"{round(value, decimals) + 0.0:.{decimals}f}"
+    """Fixed decimals, a true minus, and none before a zero."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
