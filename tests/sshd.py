@@ -39,7 +39,7 @@ PrintLastLog no
 MaxStartups 200:30:400
 MaxSessions 100
 LogLevel VERBOSE
-SetEnv HOME={folder}/home
+SetEnv HOME={folder}/home{path}
 ForceCommand cd "$HOME" && exec "$SHELL" -c "$SSH_ORIGINAL_COMMAND"
 {extra}
 """
@@ -71,6 +71,7 @@ class Sshd:
     port: int
     host_keys: tuple[str, ...]
     extra: str = ""
+    path: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -78,7 +79,15 @@ class Sshd:
             Path("/run/sshd").mkdir(exist_ok=True)
         keys = "\n".join(f"HostKey {path}" for path in sorted(self.folder.glob("host_key_*")))
         config = self.folder / "sshd_config"
-        config.write_text(CONFIG.format(port=self.port, host_keys=keys, folder=self.folder, extra=self.extra))
+        config.write_text(
+            CONFIG.format(
+                port=self.port,
+                host_keys=keys,
+                folder=self.folder,
+                extra=self.extra,
+                path=self.path and f" PATH={self.path}",
+            )
+        )
         with (self.folder / "log").open("ab") as log:
             words = [PROGRAM, "-D", "-e", "-f", str(config)]
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -161,12 +170,14 @@ def children(pid: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def running_sshd(folder: Path, *, kinds: tuple[str, ...] = ("ed25519",), extra: str = "") -> Iterator[Sshd]:
-    """An sshd that answers; it ends with the block, and all of its sessions."""
+def running_sshd(
+    folder: Path, *, kinds: tuple[str, ...] = ("ed25519",), extra: str = "", path: str = ""
+) -> Iterator[Sshd]:
+    """An sshd that answers; it ends with the block, and all of its sessions. `path` is where its programs are found."""
     (folder / "home").mkdir(parents=True, exist_ok=True)
     (folder / "authorized_keys").write_text(write_key(folder / "client") + "\n")
     keys = tuple(write_key(folder / f"host_key_{kind}", kind) for kind in kinds)
-    server = Sshd(folder, free_port(), keys, extra)
+    server = Sshd(folder, free_port(), keys, extra, path)
     try:
         server.start()
         yield server

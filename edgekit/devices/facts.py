@@ -99,14 +99,14 @@ def facts_of(told: dict[str, str], name: str) -> Facts:
     if not machine or not machine.isprintable():
         raise DeviceError(f"{name}: `uname -rm` gives {told.get('uname', '')[:60]!a}: not a system that edgekit knows")
     os_id, os_version = parsers.parse_os_release(told.get("os_release", ""))
-    python, runtimes = parsers.parse_python(told.get("python", ""))
+    python = parsers.parse_python(told.get("python", ""))
     cpuinfo = told.get("cpuinfo", "")
     return Facts(
         arch=parsers.userland(machine, told.get("long_bit", "")), os_id=os_id, os_version=os_version, kernel=kernel,
-        libc=parsers.parse_libc(told.get("libc", "")), cpu=parsers.parse_cpu(cpuinfo),
+        libc=parsers.parse_libc(told.get("libc", "")) or python.libc, cpu=parsers.parse_cpu(cpuinfo),
         cores=parsers.parse_cores(told.get("cores", "")), features=parsers.parse_features(cpuinfo),
         memory_bytes=parsers.parse_memory(told.get("meminfo", "")), free_bytes=parsers.parse_df(told.get("df", "")),
-        board=parsers.parse_board(told.get("board", "")), python=python, runtimes=runtimes,
+        board=parsers.parse_board(told.get("board", "")), python=python.version, runtimes=python.packages,
         governors=parsers.parse_governors(told.get("governors", "")),
         temperatures_c=parsers.parse_temperatures(told.get("temperatures", "")),
     )  # fmt: skip

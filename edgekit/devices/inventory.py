@@ -181,7 +181,7 @@ def _text(found: tuple[Device, ...]) -> str:
     entries = []
     for device in sorted(found, key=lambda device: device.name):
         told = {key: value for key, value in to_builtins(device).items() if value != plain[key] or key == "name"}
-        entries.append(_each(told, dict, list))
+        entries.append(_each(told, dict, tuple))
     return tomli_w.dumps({"schema": SCHEMA, "device": entries})
 
 

@@ -1,8 +1,10 @@
 """What the commands of `devices.facts` print, read: pure functions, each total. What is not known is None or ""."""
 
-import json
 import re
-from typing import Any
+
+import msgspec
+
+from edgekit.core.noun import Noun
 
 _DF = re.compile(r"\s(\d+)\s+(\d+)\s+(-?\d+)\s+(?:\d+%|-)\s")
 _OS_RELEASE = re.compile(r"""^(\w+)=(["']?)(.*?)\2\s*$""", re.MULTILINE)
@@ -76,7 +78,7 @@ def parse_os_release(text: str) -> tuple[str, str]:
 
 
 def parse_libc(text: str) -> str:
-    """The C library as "glibc 2.36" or "musl 1.2.4", from `getconf GNU_LIBC_VERSION`, `ldd --version` and the names of loaders.
+    """The C library, from `getconf GNU_LIBC_VERSION`, `ldd --version` and the names of loaders.
 
     >>> parse_libc("glibc 2.36\\n"), parse_libc("musl libc (x86_64)\\nVersion 1.2.4\\n")
     ('glibc 2.36', 'musl 1.2.4')
@@ -180,20 +182,35 @@ def parse_temperatures(text: str) -> tuple[tuple[str, float], ...]:
     return tuple(found.items())
 
 
-def parse_python(text: str) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    """(Python's version, (package, version) pairs), from ondevice/probe.py.
+class SaidByPython(Noun, frozen=True, kw_only=True):
+    """What ondevice/probe.py says: Python's version, the C library it is linked with, (package, version) pairs."""
 
-    >>> parse_python('@python {"python": "3.11.2", "packages": {"onnxruntime": "1.32.0"}}')
-    ('3.11.2', (('onnxruntime', '1.32.0'),))
+    version: str | None = None
+    libc: str = ""
+    packages: tuple[tuple[str, str], ...] = ()
+
+
+def parse_python(text: str) -> SaidByPython:
+    """What ondevice/probe.py says; nothing, if what runs is no Python.
+
+    >>> parse_python('@python {"python": "3.11.2", "libc": "glibc 2.36", "packages": {"numpy": "2.3.5"}}')
+    SaidByPython(version='3.11.2', libc='glibc 2.36', packages=(('numpy', '2.3.5'),))
     """
     line = next((line for line in text.splitlines() if line.startswith("@python ")), "@python {}")
     try:
-        said: Any = json.loads(line.removeprefix("@python "))
-        packages = sorted((str(name), str(version)) for name, version in said.get("packages", {}).items())
-        version = said.get("python")
-    except (ValueError, AttributeError, RecursionError):
-        return None, ()
-    good = re.compile(r"\d+(\.\d+)*[\w.+-]*")
-    if not isinstance(version, str) or not good.fullmatch(version):
-        return None, ()
-    return version, tuple(pair for pair in packages if good.fullmatch(pair[1]))
+        said = msgspec.json.decode(line.removeprefix("@python "), type=_Said)
+    except (msgspec.DecodeError, RecursionError):
+        return SaidByPython()
+    if not _VERSION.fullmatch(said.python):
+        return SaidByPython()
+    packages = tuple(sorted((name, version) for name, version in said.packages.items() if _VERSION.fullmatch(version)))
+    return SaidByPython(version=said.python, libc=parse_libc(said.libc), packages=packages)
+
+
+_VERSION = re.compile(r"\d+(\.\d+)*[\w.+-]*")
+
+
+class _Said(msgspec.Struct):
+    python: str = ""
+    libc: str = ""
+    packages: dict[str, str] = {}

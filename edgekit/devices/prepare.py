@@ -4,7 +4,7 @@ import re
 import sys
 
 from edgekit.core.device import Device, Facts
-from edgekit.core.firmware import FirmwareProfile
+from edgekit.core.firmware import Bootstrap, FirmwareProfile
 from edgekit.devices.connect import python_of
 from edgekit.devices.push import check_free, free_bytes
 from edgekit.devices.said import readable
@@ -107,9 +107,10 @@ def _send_site(
     python: str,
     on_bytes: OnBytes | None,
 ) -> None:
-    bootstrap = profile.bootstrap if profile is not None else None
-    wanted = dict(bootstrap.wheels).get(runtime, REQUIREMENTS[runtime]) if bootstrap else REQUIREMENTS[runtime]
-    platforms = (bootstrap.platforms if bootstrap else ()) or platform_tags(facts.arch, facts.libc)
+    bootstrap = profile.bootstrap if profile is not None and profile.arch == facts.arch else Bootstrap()
+    told = dict(bootstrap.wheels) if bootstrap.python == python else {}  # another Python may not have those versions
+    wanted = told.get(runtime, REQUIREMENTS[runtime])
+    platforms = bootstrap.platforms or platform_tags(facts.arch, facts.libc)
     if not platforms:
         raise DeviceError(
             f"{device.name}: its C library is not known ({facts.libc or 'no answer'}): install {runtime} there"

@@ -8,7 +8,7 @@ PACKAGES = {"numpy": "numpy", "onnxruntime": "onnxruntime", "litert": "ai-edge-l
 
 
 def main():
-    said = {"python": platform.python_version(), "packages": {}}
+    said = {"python": platform.python_version(), "libc": " ".join(platform.libc_ver()).strip(), "packages": {}}
     try:
         from importlib import metadata
     except ImportError:  # before 3.8

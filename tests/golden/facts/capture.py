@@ -1,0 +1,27 @@
+"""Writes captured_NAME.toml: what a device of the inventory (this computer by default) answers. Read `facts` through!
+
+python tests/golden/facts/capture.py NAME [DEVICE]
+"""
+
+import sys
+from pathlib import Path
+
+import tomli_w
+
+from edgekit.core.noun import to_builtins
+from edgekit.devices.connect import connect
+from edgekit.devices.facts import QUESTIONS, _questions_of, ask_all, facts_of
+from edgekit.devices.inventory import get_device
+
+
+def main() -> None:
+    device = get_device(sys.argv[2] if len(sys.argv) > 2 else "local")
+    with connect(device) as transport:
+        told = ask_all(transport, (*QUESTIONS, *_questions_of(transport, device)))
+    facts = {key: value for key, value in to_builtins(facts_of(told, device.name)).items() if value is not None}
+    text = tomli_w.dumps({"told": told, "facts": facts}, multiline_strings=True)
+    Path(__file__).with_name(f"captured_{sys.argv[1]}.toml").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
