@@ -5,10 +5,9 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.checks import Check, host_checks
-from edgekit.cli.reach import device_checks
 from edgekit.cli.options import Debug, Json
 from edgekit.cli.output import say_lines, show_json, table
-
+from edgekit.cli.reach import device_checks
 
 Reach = Annotated[bool, typer.Option("--reach/--no-reach", help="Also connect to every device of the inventory.")]
 

@@ -45,9 +45,12 @@ def _pages(path: str, command: Any, parent: Any) -> Iterator[str]:
 
 
 def _help_block(path: str, command: Any, parent: Any) -> str:
-    maker = typer.Context if parent is None else type(parent)
-    name = path.rsplit(maxsplit=1)[-1]
-    context = maker(command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH)
+    wide = {"terminal_width": WIDTH, "max_content_width": WIDTH}
+    if parent is None:
+        context = command.make_context(path, [], resilient_parsing=True, **wide)
+    else:
+        name = path.rsplit(maxsplit=1)[-1]
+        context = type(parent)(command, info_name=name, parent=parent, **(command.context_settings | wide))
     lines = [line.rstrip() for line in command.get_help(context).splitlines()]
     return f"## {path}\n\n```text\n" + "\n".join(lines).strip() + "\n```\n"
 

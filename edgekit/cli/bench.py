@@ -1,0 +1,41 @@
+"""`edgekit bench`: compares two artifacts on a device."""
+
+from typing import Annotated
+
+import typer
+
+from edgekit.cli.options import Debug, DeviceName, Json
+from edgekit.cli.output import note, say_lines, show_json
+from edgekit.cli.words import comparison_words, measurement_table
+from edgekit.devices.inventory import get_device
+from edgekit.store.artifacts import ArtifactStore
+from edgekit.store.home import artifacts_folder
+
+Baseline = Annotated[str, typer.Argument(metavar="A", help="The baseline: an artifact's id, or its first letters.")]
+Candidate = Annotated[str, typer.Argument(metavar="B", help="The candidate.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")]
+
+
+def command(
+    a: Baseline,
+    b: Candidate,
+    *,
+    device: DeviceName = "local",
+    threads: Threads = 1,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Interleaved rounds, each form loaded fresh and alone; exit 1 if B is not faster than A by more than the noise."""
+    store = ArtifactStore(artifacts_folder())
+    baseline, candidate, machine = store.find(a), store.find(b), get_device(device)
+    from edgekit.pipeline.alone import compare
+
+    found = compare(
+        baseline, candidate, machine, store, threads=threads, on_round=lambda r: note(f"measure: round {r.index + 1}")
+    )
+    if json:
+        show_json(found)
+    else:
+        table = measurement_table((found.baseline, found.candidate)).splitlines()
+        say_lines((*table, comparison_words(found.comparison)))
+    raise typer.Exit(0 if found.comparison.verdict == "faster" else 1)

@@ -1,0 +1,41 @@
+"""`edgekit compress`: a recipe applied, before any format."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekit.catalog import get_target
+from edgekit.cli.options import Debug, Json, ProjectFile
+from edgekit.cli.output import say_lines, show_json
+from edgekit.cli.progress import shown
+from edgekit.cli.recipes import RecipeName, read_recipe
+from edgekit.cli.words import drop_words
+
+Numerics = Annotated[
+    str, typer.Option("--target", metavar="NAME", help="Whose numerics hold: a target of `edgekit targets list`.")
+]
+Out = Annotated[Path, typer.Option("--out", metavar="FILE.pt2", help="Where to write the program.")]
+
+
+def command(
+    project: ProjectFile,
+    *,
+    out: Out,
+    recipe: RecipeName = "int8",
+    target: Numerics = "onnx-x86_64",
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Writes the program that every format would lower, and its quality in torch on the validation split."""
+    steps, goal = read_recipe(recipe), get_target(target)
+    from edgekit.pipeline.compressed import compress
+    from edgekit.pipeline.job import open_job
+
+    with shown() as listener:
+        made = compress(open_job(project), steps, goal, out, listen=listener)
+    if json:
+        show_json(made)
+        return
+    kept = f"{len(made.int8)} of {len(made.layers)} layers int8" if made.layers else "float"
+    say_lines((f"wrote {made.file}: {kept}", *map(drop_words, made.quality)))

@@ -1,0 +1,34 @@
+"""`edgekit convert`: builds an artifact for a target."""
+
+from typing import Annotated
+
+import typer
+
+from edgekit.catalog import get_target
+from edgekit.cli.options import Debug, Json, ProjectFile
+from edgekit.cli.output import say_lines, show_json, size
+from edgekit.cli.progress import shown
+from edgekit.cli.recipes import RecipeName, read_recipe
+from edgekit.cli.words import drop_words
+
+Target = Annotated[str, typer.Option("--target", metavar="NAME", help="A target of `edgekit targets list`.")]
+
+
+def command(
+    project: ProjectFile, *, target: Target, recipe: RecipeName = "int8", json: Json = False, debug: Debug = False
+) -> None:
+    """It is verified on this computer, scored on the validation split, and kept in the store."""
+    steps, goal = read_recipe(recipe), get_target(target)
+    from edgekit.pipeline.build import build
+    from edgekit.pipeline.job import open_job
+    from edgekit.store.artifacts import ArtifactStore
+    from edgekit.store.home import artifacts_folder
+
+    with shown() as listener:
+        built = build(open_job(project), steps, goal, ArtifactStore(artifacts_folder()), listen=listener)
+    if json:
+        show_json(built)
+        return
+    artifact = built.artifact
+    head = f"{artifact.id[:12]}  {artifact.name}  {goal.name}  {size(artifact.size_bytes)}, verified on this computer"
+    say_lines((head, *map(drop_words, built.quality)))

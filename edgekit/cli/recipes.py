@@ -1,0 +1,25 @@
+"""Recipes as the command line has them: a word or a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgekit.core.recipe import FLOAT, Quantize, Recipe, recipe_from_toml
+from edgekit.errors import UsageError
+
+RecipeName = Annotated[str, typer.Option("--recipe", metavar="WHAT", help='"float", "int8", or a recipe.toml.')]
+
+
+def read_recipe(text: str) -> Recipe:
+    """The recipe that a word or a file names.
+
+    Raises: UsageError.
+    """
+    if text in ("float", "int8"):
+        return FLOAT if text == "float" else Recipe(step=(Quantize(),))
+    try:
+        return recipe_from_toml(Path(text).read_text("utf-8"), text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text"
+        raise UsageError(f'--recipe {text!r}: want "float", "int8" or a recipe\'s file ({reason})') from None

@@ -1,0 +1,68 @@
+"""One recipe applied in torch, before any format: the program as a file, and its quality."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgekit.core.measurement import Quality
+from edgekit.core.noun import Noun
+from edgekit.core.recipe import Recipe
+from edgekit.core.target import Target
+from edgekit.errors import ModelError, StoreError, UsageError
+from edgekit.models.data import Samples
+from edgekit.models.evaluate import Split
+from edgekit.models.program import Program, run
+from edgekit.pipeline.build import apply
+from edgekit.pipeline.events import Event, Listener, silent
+from edgekit.pipeline.job import Job
+
+
+class Compressed(Noun, frozen=True, kw_only=True):
+    """A program in a file, the layers that can be quantized and those that are, and its quality beside the float's."""
+
+    file: str
+    layers: tuple[str, ...]
+    int8: tuple[str, ...]
+    quality: tuple[Quality, ...]
+
+
+def compress(
+    job: Job, recipe: Recipe, target: Target, out: Path, *, split: Split = "validation", listen: Listener = silent
+) -> Compressed:
+    """Applies `recipe` within the target's numerics, scores the program in torch, and writes it to `out`, a .pt2.
+
+    Raises: UsageError if `out` exists or is no .pt2; as `build.apply`; ModelError, MetricError, StoreError.
+    """
+    if out.suffix != ".pt2" or not out.parent.is_dir():
+        raise UsageError(f"{out}: want a .pt2 in a folder that exists")
+    if out.exists():
+        raise UsageError(f"{out}: exists; remove it, or name another file")
+    listen(Event(stage="compile", text=f"applying {len(recipe.step)} steps to {job.project.name}"))
+    program = apply(job, recipe, target)
+    listen(Event(stage="evaluate", text=f"scoring on {split}"))
+    quality = job.quality(split, _outputs(program, job.data[split]), job.float_outputs(split))
+    _save(program, out)
+    layers = program.layers
+    return Compressed(file=str(out), layers=layers, int8=tuple(n for n in layers if n in program.int8), quality=quality)
+
+
+def _outputs(program: Program, samples: Samples) -> np.ndarray:
+    """The first output for every sample, in batches of the program's own size; a last, smaller batch is left out."""
+    batch = program.spec.inputs[0].shape[0]
+    parts = [run(program, part.inputs)[0] for part in samples.batches(batch) if len(part) == batch]
+    if not parts:
+        raise ModelError(f"model {program.spec.name}: takes batches of {batch}, and there are {len(samples)} samples")
+    return np.concatenate(parts)
+
+
+def _save(program: Program, out: Path) -> None:
+    partial = out.with_name(f".{out.stem}.{os.getpid()}.pt2")
+    try:
+        torch.export.save(program.exported, partial)
+        partial.replace(out)
+    except (OSError, RuntimeError) as error:
+        raise StoreError(f"{out}: cannot be written ({str(error).splitlines()[0]})") from None
+    finally:
+        partial.unlink(missing_ok=True)
