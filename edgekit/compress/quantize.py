@@ -10,7 +10,8 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from edgekit.compress.observers import activation_spec, weight_spec
 from edgekit.compress.quantizer import EdgekitQuantizer, is_layer, layer_name
-from edgekit.compress.relax import carry_meta_, quantized_layers, relax_, set_parameter_
+from edgekit.compress.relax import QuantizedLayer, carry_meta_, quantized_layers, relax_, set_parameter_
+from edgekit.compress.settle import settle_
 from edgekit.core.recipe import Quantize
 from edgekit.core.target import Numerics
 from edgekit.errors import ModelError, TargetError
@@ -30,7 +31,7 @@ def quantize(
     Raises: TargetError if the target has no int8; ModelError if the model cannot be exported or a layer is unknown.
     """
     captured = export_program(model.module, model.example, model.spec.name)
-    module = captured.module(check_guards=False)
+    module = settle_(captured.module(check_guards=False))
     layers = tuple(dict.fromkeys(layer_name(n) for n in module.graph.nodes if is_layer(n)))
     int8 = _int8_layers(step, layers, model.spec.name)
     if not int8:
@@ -61,13 +62,28 @@ def snap_biases_(module: GraphModule) -> dict[str, np.ndarray]:
     """
     before: dict[str, np.ndarray] = {}
     for layer in quantized_layers(module.graph):
-        if layer.bias is None or layer.bias in before:
+        if layer.bias is None:
             continue
-        value = attrgetter(layer.bias)(module).detach()
+        value = attrgetter(layer.bias)(module).detach() if layer.bias not in before else before[layer.bias]
+        value = torch.as_tensor(value)
+        name = _own_bias_(module, layer) if layer.bias in before else layer.bias
+        before[name] = value.numpy().copy()
         step = _scale(module, layer.node.args[0]) * _scale(module, layer.node.args[1])
-        before[layer.bias] = value.numpy().copy()
-        set_parameter_(module, layer.bias, (torch.round(value.double() / step) * step).to(value.dtype))
+        set_parameter_(module, name, (torch.round(value.double() / step) * step).to(value.dtype))
+    module.recompile()
     return before
+
+
+def _own_bias_(module: GraphModule, layer: QuantizedLayer) -> str:
+    """A name for this call's own bias: a layer that is called twice reads two scales, so its bias has two grids."""
+    name = f"{layer.bias}_of_{layer.node.name}"
+    owner, _, leaf = name.rpartition(".")
+    module.get_submodule(owner).register_parameter(leaf, torch.nn.Parameter(torch.zeros(1), requires_grad=False))
+    with module.graph.inserting_before(layer.node):
+        read = module.graph.get_attr(name)
+    read.meta = dict(layer.node.args[2].meta)
+    layer.node.update_arg(2, read)
+    return name
 
 
 def _scale(module: GraphModule, dequantize: Any) -> torch.Tensor:

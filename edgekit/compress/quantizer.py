@@ -24,24 +24,21 @@ from torchao.quantization.pt2e.quantizer import (
 aten = torch.ops.aten
 LAYERS = frozenset((aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding, aten.linear.default))
 ACTIVATIONS = frozenset((
-    aten.relu.default, aten.relu_.default, aten.hardtanh.default, aten.hardtanh_.default,
-    aten.relu6.default, aten.relu6_.default, aten.clamp.default, aten.clamp_.default, aten.clamp_min.default,
+    aten.relu.default, aten.hardtanh.default, aten.relu6.default, aten.clamp.default, aten.clamp_min.default,
 ))  # fmt: skip
 BINARIES = frozenset((
-    aten.add.Tensor, aten.add_.Tensor, aten.mul.Tensor, aten.mul_.Tensor, aten.matmul.default, aten.bmm.default,
+    aten.add.Tensor, aten.mul.Tensor, aten.matmul.default, aten.bmm.default,
 ))  # fmt: skip
 MOVES = frozenset((
     aten.flatten.using_ints, aten.view.default, aten.reshape.default, aten.permute.default, aten.transpose.int,
     aten.max_pool2d.default, aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten.avg_pool2d.default,
     aten.slice.Tensor, aten.select.int, aten.upsample_nearest2d.vec, aten.pixel_shuffle.default, aten.pad.default,
-    aten.constant_pad_nd.default,
+    aten.constant_pad_nd.default, aten.clone.default, aten.contiguous.default,
 ))  # fmt: skip
 SPLITS = frozenset((aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default))
 MEANS = frozenset((aten.adaptive_avg_pool2d.default, aten.mean.dim))
-FIXED = frozenset((aten.softmax.int, aten.sigmoid.default, aten.sigmoid_.default))
-PASSES = frozenset((aten.dropout.default, aten.dropout_.default, aten.clone.default, aten.contiguous.default))
-"""Ops that compute nothing in eval mode."""
-FOLLOWERS = ACTIVATIONS | BINARIES | MOVES | SPLITS | MEANS | FIXED | PASSES | {aten.cat.default, getitem}
+FIXED = frozenset((aten.softmax.int, aten.sigmoid.default))
+FOLLOWERS = ACTIVATIONS | BINARIES | MOVES | SPLITS | MEANS | FIXED | {aten.cat.default, getitem}
 """Ops that can be int8 without being a layer."""
 
 

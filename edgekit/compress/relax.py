@@ -87,30 +87,34 @@ def mixed(program: Program, int8: Set[str]) -> Program:
 
     Raises: ConvertError if a layer is to be int8 that is not.
     """
-    check_mix(program, int8)
+    biases = float_biases(program, int8)
     module = program.exported.module(check_guards=False)
-    state = dict(module.named_parameters())
-    for layer in quantized_layers(module.graph):
-        if layer.name not in int8 and layer.bias is not None and layer.bias in program.biases:
-            value = torch.from_numpy(np.array(program.biases[layer.bias]))
-            set_parameter_(module, layer.bias, value.to(state[layer.bias].dtype))
+    for name, value in biases.items():
+        set_parameter_(module, name, torch.from_numpy(np.array(value)))
     relax_(module, int8)
     example: Any = program.exported.example_inputs
     with torch.no_grad():
         exported = torch.export.export(module, *example)
     carry_meta_(module.graph, exported.graph)
-    left = {layer.bias for layer in quantized_layers(exported.graph, parameter_of(exported)) if layer.bias}
-    biases = {name: value for name, value in program.biases.items() if name in left}
-    return Program(exported, program.spec, program.layers, frozenset(int8), biases)
+    left = {name: value for name, value in program.biases.items() if name not in biases}
+    return Program(exported, program.spec, program.layers, frozenset(int8), left)
 
 
-def check_mix(program: Program, int8: Set[str]) -> None:
-    """Return if `program` can be relaxed to `int8`.
+def bypassed_in(program: Program, int8: Set[str]) -> frozenset[str]:
+    """As `bypassed`, by the names that the nodes of `program.exported` have."""
+    return bypassed(program.exported.graph, int8, parameter_of(program.exported))
 
-    Raises: ConvertError.
+
+def float_biases(program: Program, int8: Set[str]) -> dict[str, np.ndarray]:
+    """The float biases, by parameter name, of the layers of `program` that are not among `int8`.
+
+    Raises: ConvertError if a layer is to be int8 that is not.
     """
     if missing := sorted(int8 - program.int8):
         raise ConvertError(f"{program.spec.name}: layer {missing[0]} is float in the program and cannot stay int8")
+    layers = quantized_layers(program.exported.graph, parameter_of(program.exported))
+    names = {layer.bias for layer in layers if layer.name not in int8}
+    return {name: value for name, value in program.biases.items() if name in names}
 
 
 def parameter_of(exported: torch.export.ExportedProgram) -> ParameterOf:
@@ -135,6 +139,13 @@ def carry_meta_(old: Graph, new: Graph) -> None:
         for key in ("stack_trace", "nn_module_stack"):
             if key in before.meta:
                 after.meta[key] = before.meta[key]
+
+
+def layer_units(program: Program) -> list[Unit]:
+    """The units of a quantized program, in order."""
+    graph, of = program.exported.graph, parameter_of(program.exported)
+    names = {layer.node: layer.name for layer in quantized_layers(graph, of)}
+    return _units(graph, names, of)[0]
 
 
 def _counts(node: Node) -> bool:

@@ -1,19 +1,29 @@
 """ONNX, run by onnxruntime: QDQ form, int8 weights stored as int8, activations labelled as the target wants them."""
 
+import contextlib
 import logging
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgekit.core.noun import digest
 from edgekit.core.target import Target
-from edgekit.errors import ConvertError
+from edgekit.errors import ArtifactError, ConvertError
+from edgekit.formats.base import in_batches
 from edgekit.models.extras import require
-from edgekit.models.program import Program
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+    from edgekit.models.program import Program
 
 OPSET = 20
+"""What is written first; a target with a lower ceiling gets the file rewritten."""
+_OP = re.compile(r"OpOverload\(op='([\w.]+)'")
 
 
 class OnnxFormat:
@@ -22,73 +32,117 @@ class OnnxFormat:
     name = "onnx"
     extra = "onnx"
 
-    def lower(self, program: Program, target: Target, folder: Path) -> Path:
-        """As `Format.lower`."""
-        require("onnxscript", extra=self.extra)
-        from edgekit.graph import passes
-
-        ir = require("onnx_ir", extra=self.extra)
-        model = _export(program, target.limits.opset or OPSET)
-        passes.fold_weights_(model)
-        if target.numerics.activations == "uint8-affine":
-            passes.relabel_uint8_(model)
-        elif target.numerics.activations == "int8-symmetric":
-            passes.clip_behind_quantize_(model)
-        passes.keep_ceiling_(model, opset=target.limits.opset, ir_version=target.limits.ir_version)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "model.onnx"
-        ir.save(model, path)
-        return path
+    def lower(self, program: "Program", target: Target, folder: Path) -> Path:
+        """As `Format.lower`; TargetError if an op is newer than the target's opset."""
+        return _write(_export(program), program, target, folder)
 
     def mixes(
-        self, program: Program, int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
+        self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
     ) -> tuple[Path, ...]:
-        """As `Format.mixes`."""
-        from edgekit.compress.relax import mixed
+        """As `Format.mixes`: one export for all of them, and milliseconds for each."""
+        from edgekit.compress.relax import bypassed_in, float_biases
 
-        paths = []
-        for int8 in int8_sets:
-            part = program if int8 == program.int8 else mixed(program, int8)
-            paths.append(self.lower(part, target, folder / digest(sorted(int8))[:16]))
-        return tuple(paths)
+        full = _export(program)
+        from edgekit.graph.mix import mix
+
+        return tuple(
+            _write(
+                mix(full, bypassed_in(program, int8), float_biases(program, int8)),
+                program, target, folder / digest(sorted(int8))[:16],
+            )
+            for int8 in int8_sets
+        )  # fmt: skip
 
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
-        """As `Format.run`."""
+        """As `Format.run`, by onnxruntime with all its optimizations.
+
+        Raises: ArtifactError if onnxruntime refuses the file or the inputs.
+        """
         ort = require("onnxruntime", extra=self.extra)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        names = [i.name for i in session.get_inputs()]
-        batch = session.get_inputs()[0].shape[0]
-        parts = []
-        for start in range(0, len(inputs[0]) - batch + 1, batch):
-            feed = {n: a[start : start + batch] for n, a in zip(names, inputs, strict=True)}
-            parts.append(session.run(None, feed))
-        return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        try:
+            session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            names = [i.name for i in session.get_inputs()]
+            batch = session.get_inputs()[0].shape[0]
+            return in_batches(lambda feed: session.run(None, dict(zip(names, feed, strict=True))), inputs, batch)
+        except Exception as error:
+            raise ArtifactError(f"{path.name}: onnxruntime refuses it: {_first_line(error)}") from error
 
 
-def _export(program: Program, opset: int):  # type: ignore[no-untyped-def]  # an onnx_ir.Model
+def _write(model: "onnx_ir.Model", program: "Program", target: Target, folder: Path) -> Path:
+    from edgekit.graph.finish import finish_
+
+    inputs, outputs = (tuple(t.name for t in tensors) for tensors in (program.spec.inputs, program.spec.outputs))
+    finish_(model, target, inputs, outputs)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "model.onnx"
+    require("onnx_ir", extra=FORMAT.extra).save(model, path)
+    return path
+
+
+def _export(program: "Program") -> "onnx_ir.Model":
+    """`program` as torch writes it, settled: its q/dq have the names that its nodes have."""
+    require("onnxscript", extra=FORMAT.extra)
     import torch
 
-    spec = program.spec
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger = logging.getLogger("torch.onnx")
-        level = logger.level
-        logger.setLevel(logging.ERROR)
+    from edgekit.graph.finish import settle_
+
+    with _quiet():
         try:
-            exported = torch.onnx.export(
-                program.exported, dynamo=True, external_data=False, verbose=False, opset_version=opset,
-                input_names=[i.name for i in spec.inputs], output_names=[o.name for o in spec.outputs],
-            )  # fmt: skip
+            exported: Any = torch.onnx.export(
+                program.exported, dynamo=True, external_data=False, verbose=False, optimize=False, opset_version=OPSET
+            )
         except Exception as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            said = next((line for line in lines if "op" in line.lower()), lines[0] if lines else "")
-            raise ConvertError(f"model {spec.name} cannot be written as ONNX opset {opset}: {said}") from error
-        finally:
-            logger.setLevel(level)
-    return exported.model
+            raise ConvertError(
+                f"model {program.spec.name} cannot be written as ONNX: {_why(error, program)}"
+            ) from error
+    return settle_(exported.model)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's warnings are about what edgekit does not use."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _why(error: BaseException, program: "Program") -> str:
+    """The module, the op and the user's source line where the export stops, as far as they are known."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    for said in map(str, reversed(causes)):
+        if (found := _OP.search(said)) is None:
+            continue
+        op = found.group(1)
+        place = next((_place(n) for n in program.exported.graph.nodes if op in str(n.target)), "")
+        return f"{place}op {op} has no translation: write it with other torch calls"
+    return _first_line(causes[-1])
+
+
+def _place(node: Any) -> str:
+    """Where a node comes from, as "module layer1.0, net.py:12 `x = …`, "."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    module = str(stack[-1][0]) if stack else ""
+    lines = re.findall(r'File "([^"]+)", line (\d+), in \w+\n\s*(.+)', node.meta.get("stack_trace") or "")
+    own = [line for line in lines if "site-packages" not in line[0]]
+    where = f"{Path(own[-1][0]).name}:{own[-1][1]} `{own[-1][2].strip()}`, " if own else ""
+    return f"module {module or 'the model itself'}, {where}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 FORMAT = OnnxFormat()
