@@ -1,21 +1,30 @@
-"""Measuring on one device through its agent: rounds, peak memory, traces, test vectors."""
+"""Measuring on one device through its agent: rounds, memory, what the runtime compiled, op prices, test vectors."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
+from edgekit.bench.lines import AGENT_SCHEMA, Line, NodeLine, State, decode, packed, unpacked
+from edgekit.bench.prices import farm_prices, to_farm, trace_prices, without_overhead
 from edgekit.bench.statistics import compare, enough, latency
 from edgekit.core.measurement import Comparison, Conditions, Measurement, Options, Reading, Round
 from edgekit.core.noun import Noun
+from edgekit.core.price import OpPrice, OpSignature, TracedOp
 from edgekit.devices.said import readable
 from edgekit.devices.transport import Transport
 from edgekit.errors import DeviceError, MeasureError
+from edgekit.graph.farm import Farm, farms
+from edgekit.graph.signatures import CompiledGraph, Ran, compiled_graph
 
-AGENT_SCHEMA = 1
-Seconds = Annotated[float, msgspec.Meta(ge=0.0)]
+TRACE_CALLS = 50
+FARM_ROUNDS = 15
+FARM_TOGETHER = 3
+"""Ops timed against each other: two files each, and more than six files at once slow each other."""
+COMPILE_S = 60.0
+"""Seconds that a device may take for one form, at most."""
 
 
 class Form(Noun, frozen=True, kw_only=True):
@@ -45,56 +54,6 @@ class Plan(Noun, frozen=True, kw_only=True):
     seed: int = 0
 
 
-class _Reading(Noun, frozen=True, kw_only=True):
-    artifact: str
-    wall_s: tuple[Seconds, ...]
-    cpu_s: tuple[Seconds, ...]
-    load_s: Seconds
-    first_call_s: Seconds
-    warmup_calls: int
-    steady: bool
-
-
-class _Round(Noun, frozen=True, kw_only=True):
-    index: int
-    readings: tuple[_Reading, ...]
-    temperature_c: float | None = None
-    frequency_khz: int | None = None
-    load_average: float | None = None
-
-
-class _State(Noun, frozen=True, kw_only=True):
-    temperature_c: float | None = None
-    frequency_khz: int | None = None
-    load_average: float | None = None
-    governor: str | None = None
-
-
-class TracedNode(Noun, frozen=True, kw_only=True):
-    """A node of a runtime's own trace: median microseconds, and (dtype, shape) of what it reads and writes."""
-
-    name: str
-    op: str | None
-    us: Seconds
-    inputs: tuple[dict[str, tuple[int, ...]], ...] = ()
-    outputs: tuple[dict[str, tuple[int, ...]], ...] = ()
-
-
-class _Line(Noun, frozen=True, kw_only=True):
-    """A line of the agent; the device is not trusted to write one that fits."""
-
-    version: str | None = None
-    python: str | None = None
-    state: _State | None = None
-    round: _Round | None = None
-    memory: int | None = None
-    node: TracedNode | None = None
-    graph: str | None = None
-    vectors: tuple[float, ...] | None = None
-    done: bool | None = None
-    error: str | None = None
-
-
 class Bench:
     """Measures forms that lie on a device, one process at a time there.
 
@@ -110,7 +69,7 @@ class Bench:
         Raises: DeviceError if the runtime cannot be imported there.
         """
         line = next(line for line in self._ask("version", timeout_s=60) if line.version is not None)
-        now = line.state or _State()
+        now = line.state or State()
         conditions = Conditions(
             runtime=self.options.runtime, runtime_version=str(line.version), threads=self.options.threads,
             governor=now.governor, frequency_khz=now.frequency_khz,
@@ -163,14 +122,87 @@ class Bench:
         """The largest difference of each output from what the host computed, over the form's test vectors."""
         return next(line.vectors for line in self._ask("vectors", timeout_s=300, forms=[form]) if line.vectors)
 
-    def trace(self, form: Form, prefix: str, calls: int = 50) -> tuple[tuple[TracedNode, ...], str | None]:
-        """The nodes of the compiled graph with their times, and the path on the device of that graph.
+    def compile(self, forms: Sequence[Form]) -> tuple[CompiledGraph, ...]:
+        """Each form as the device's own runtime compiles it; without nodes where the runtime does not show that.
 
-        `prefix` is where the agent may write on the device.
+        onnxruntime shows it. LiteRT has no way to it from Python: neither its graph after XNNPACK took its part, nor a
+        profile of ops.
+
+        Raises: DeviceError if a form does not run.
         """
-        lines = list(self._ask("trace", timeout_s=300, forms=[form], prefix=prefix, calls=calls))
-        nodes = tuple(line.node for line in lines if line.node is not None)
-        return nodes, next((line.graph for line in lines if line.graph is not None), None)
+        return tuple(graph for graph, _ in self._compiled(forms, calls=1))
+
+    def trace(self, form: Form, calls: int = TRACE_CALLS) -> tuple[CompiledGraph, tuple[TracedOp, ...]]:
+        """The form as compiled, and the seconds of each of its ops in it, with nothing else loaded.
+
+        Their sum is the form's time without profiling.
+
+        Raises: DeviceError if the form does not run.
+        """
+        [(graph, seconds)] = self._compiled((form,), calls=calls)
+        ops = tuple(
+            TracedOp(name=node.name, signature=node.signature, seconds=seconds[node.name])
+            for node in graph.nodes
+            if node.signature is not None and node.name in seconds
+        )
+        return graph, ops
+
+    def _compiled(self, forms: Sequence[Form], calls: int) -> Iterator[tuple[CompiledGraph, Mapping[str, float]]]:
+        if self.options.runtime != "onnxruntime":
+            yield from ((CompiledGraph(form=form.id, model=b"", nodes=()), {}) for form in forms)
+            return
+        timeout_s = COMPILE_S * len(forms) + calls
+        found = [
+            line.compiled
+            for line in self._ask("compile", timeout_s=timeout_s, forms=forms, calls=calls)
+            if line.compiled is not None
+        ]
+        if [line.id for line in found] != [form.id for form in forms]:
+            raise MeasureError(f"{self.transport.name}: the agent compiled other forms than it was given")
+        for line in found:
+            run = [_ran(node) for node in line.nodes]
+            graph = compiled_graph(line.id, unpacked(line.graph, self.transport.name), run)
+            whole_s = None if line.whole_us is None else line.whole_us * 1e-6
+            yield graph, without_overhead({node.name: node.us * 1e-6 for node in line.nodes}, whole_s)
+
+    def price_ops(
+        self, forms: Sequence[Form], compiled: Sequence[CompiledGraph], *,
+        traces: Iterable[TracedOp] = (), known: Iterable[OpPrice] = (),
+    ) -> dict[OpSignature, OpPrice]:  # fmt: skip
+        """The price of every op of `compiled`, from `known`, `traces`, or a farm of the rest timed now.
+
+        `forms` holds the form of each graph. What the farm cannot run is left out.
+
+        Raises: DeviceError, MeasureError.
+        """
+        prices = trace_prices(traces) | {price.signature: price for price in known}
+        wanted = to_farm((s for graph in compiled for s in graph.signatures), prices)
+        if not wanted:
+            return prices
+        return prices | farm_prices(self.farm(forms, farms(compiled, wanted)), prices)
+
+    def farm(self, forms: Sequence[Form], cut: Sequence[Farm]) -> dict[OpSignature, tuple[float, ...]]:
+        """Seconds of each op alone, round by round. Ops that the runtime refuses alone are left out.
+
+        Raises: DeviceError, MeasureError.
+        """
+        by_id = {form.id: form for form in forms}
+        job = [
+            {
+                "form": msgspec.to_builtins(by_id[farm.form]), "capture": packed(farm.capture),
+                "ops": [
+                    {"once": packed(op.once), "often": packed(op.often), "inputs": op.inputs} for op in farm.ops
+                ],
+            }
+            for farm in cut
+        ]  # fmt: skip
+        signatures = {(farm.form, i): op.signature for farm in cut for i, op in enumerate(farm.ops)}
+        timeout_s = COMPILE_S * len(cut) + 10.0 * len(signatures)
+        found = {}
+        for line in self._ask("farm", timeout_s=timeout_s, farms=job, rounds=FARM_ROUNDS, together=FARM_TOGETHER):
+            if line.farmed is not None and (line.farmed.id, line.farmed.index) in signatures and line.farmed.seconds:
+                found[signatures[line.farmed.id, line.farmed.index]] = line.farmed.seconds
+        return found
 
     def measurement(
         self, rounds: Sequence[Round], form: Form, *, device: str, conditions: Conditions,
@@ -190,7 +222,7 @@ class Bench:
         """What the rounds say of one form against another."""
         return compare(rounds, device, baseline, candidate, threads=self.options.threads)
 
-    def _ask(self, job: str, *, timeout_s: float, forms: Sequence[Form] = (), **more: Any) -> Iterator[_Line]:
+    def _ask(self, job: str, *, timeout_s: float, forms: Sequence[Form] = (), **more: Any) -> Iterator[Line]:
         """The agent's lines, checked; ends with its `done`."""
         order = {
             "schema": AGENT_SCHEMA, "job": job, "runtime": self.options.runtime, "threads": self.options.threads,
@@ -201,7 +233,7 @@ class Bench:
         error = None
         try:
             for raw in self.transport.stream(self.command, timeout_s=timeout_s, idle_s=timeout_s, stdin=stdin):
-                line = _decode(raw, name)
+                line = decode(raw, name)
                 if line.done:
                     return
                 error = line.error or error
@@ -213,12 +245,9 @@ class Bench:
         raise MeasureError(f"{name}: the agent ended before its job did")
 
 
-def _decode(raw: bytes, name: str) -> _Line:
-    try:
-        return msgspec.json.decode(raw, type=_Line)
-    except msgspec.DecodeError as error:
-        said = readable(raw[:200].decode(errors="replace"))
-        raise MeasureError(f"{name}: the agent said {said!r}, which is no line of its own: {error}") from None
+def _ran(node: NodeLine) -> Ran:
+    outputs = tuple((dtype, tuple(shape)) for output in node.outputs for dtype, shape in output.items())
+    return Ran(name=node.name, op=node.op or "", outputs=outputs)
 
 
 def _mostly_steady(readings: Sequence[Reading]) -> bool:

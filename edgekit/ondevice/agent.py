@@ -1,15 +1,21 @@
 """What measures on a device: one JSON job on stdin, JSON lines on stdout. Python 3.8, standard library, one runtime.
 
-Jobs ("job" key): version, rounds, memory, trace, vectors. Each line out has one key that says what it is; the last one
-is {"done": true}. A failure is {"error": "..."} and exit status 1. Nothing is written but what a job names.
+Jobs ("job" key): version, rounds, memory, compile, farm, vectors. Each line out has one key that says what it is; the
+last one is {"done": true}. A failure is {"error": "..."} and exit status 1. Files are written by compile and farm
+alone, in a temporary folder beside the form, gone afterwards.
 """
 
+import base64
 import gc
 import glob
 import json
+import math
 import os
+import subprocess
 import sys
+import tempfile
 import time
+import zlib
 
 SCHEMA = 1
 
@@ -37,11 +43,34 @@ def number(text, scale=1.0):
         return None
 
 
-def state():
+def temperatures(folder):
+    """Degrees Celsius of every sensor in the folder of the kernel's thermal zones."""
+    zones = [number(read_text(p), 1e-3) for p in sorted(glob.glob(os.path.join(folder, "thermal_zone*/temp")))]
+    return [z for z in zones if z is not None]
+
+
+def throttled(system):
+    """Whether the processor is being slowed against heat or low voltage; None if nothing tells."""
+    try:
+        done = subprocess.run(["vcgencmd", "get_throttled"], check=False, stdout=subprocess.PIPE, timeout=5)
+        return bool(int(done.stdout.decode().strip().rpartition("=")[2], 16) & 0x7)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        pass
+    found = None
+    for folder in glob.glob(os.path.join(system, "class/thermal/cooling_device*")):
+        kind = (read_text(os.path.join(folder, "type")) or "").lower()
+        level = number(read_text(os.path.join(folder, "cur_state")))
+        if level is not None and ("cpufreq" in kind or "processor" in kind):
+            found = bool(found) or level > 0
+    return found
+
+
+def state(job):
     """The state of the device now: what cannot be read is None."""
-    zones = [number(read_text(p), 1e-3) for p in sorted(glob.glob("/sys/class/thermal/thermal_zone*/temp"))]
-    zones = [z for z in zones if z is not None]
-    frequency = number(read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"))
+    system = job.get("system", "/sys")
+    zones = temperatures(job.get("thermal") or os.path.join(system, "class/thermal"))
+    cpu = os.path.join(system, "devices/system/cpu/cpu%d/cpufreq" % min(fast_cores(system) or [0]))
+    frequency = number(read_text(os.path.join(cpu, "scaling_cur_freq")))
     try:
         load = os.getloadavg()[0]
     except OSError:
@@ -50,17 +79,41 @@ def state():
         "temperature_c": max(zones) if zones else None,
         "frequency_khz": None if frequency is None else int(frequency),
         "load_average": load,
-        "governor": read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "throttled": throttled(system),
+        "governor": read_text(os.path.join(cpu, "scaling_governor")),
     }
 
 
-class Onnxruntime:
-    """A model file in onnxruntime, on the CPU, all optimizations on."""
+def fast_cores(system="/sys"):
+    """The cores with the highest clock limit, where a device has unlike ones; None where they are alike or unknown."""
+    limits = {}
+    for path in glob.glob(os.path.join(system, "devices/system/cpu/cpu[0-9]*/cpufreq/cpuinfo_max_freq")):
+        limit = number(read_text(path))
+        if limit is not None:
+            limits[int(path.split(os.sep)[-3][3:])] = limit
+    best = [core for core, limit in limits.items() if limit == max(limits.values())]
+    return sorted(best) if len(best) < len(limits) else None
 
-    def __init__(self, path, threads, options=None):
+
+def stay_on_fast_cores(threads):
+    """Keeps this process off the slow cores of a device with two kinds, if there are fast ones for all threads."""
+    cores = fast_cores()
+    if cores and len(cores) >= threads and hasattr(os, "sched_setaffinity"):
+        try:
+            os.sched_setaffinity(0, cores)
+        except OSError:
+            pass
+
+
+class Onnxruntime:
+    """A model file in onnxruntime, on the CPU; `changes` is called with the session's options before it is loaded."""
+
+    def __init__(self, path, threads, changes=None):
         import onnxruntime
 
-        settings = options or onnxruntime.SessionOptions()
+        settings = onnxruntime.SessionOptions()
+        if changes is not None:
+            changes(settings)
         settings.intra_op_num_threads = threads
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
@@ -80,7 +133,7 @@ class Onnxruntime:
 class Litert:
     """A model file in LiteRT (or its predecessor), XNNPACK on."""
 
-    def __init__(self, path, threads, options=None):
+    def __init__(self, path, threads):
         self.interpreter = Litert.module().Interpreter(model_path=path, num_threads=threads)
         self.interpreter.allocate_tensors()
         self.inputs = [d["index"] for d in self.interpreter.get_input_details()]
@@ -124,61 +177,90 @@ def samples(form):
     return [[numpy.ascontiguousarray(a[i * batch : (i + 1) * batch]) for a in arrays] for i in range(count)]
 
 
-def settled(times):
-    """Whether the last five calls are level with the five before them: the change has passed."""
-    if len(times) < 10:
-        return False
-    new, old = sorted(times[-5:]), sorted(times[-10:-5])
-    return abs(new[2] - old[2]) <= 0.03 * old[2] and new[0] >= 0.9 * old[0]
+def last_change(times):
+    """The index at which a series is level from on: past its last change point of more than 2 %.
+
+    Change points by Pettitt's test on ranks (1979) at 5 %, each the start of the next search. It sees none in fewer
+    than 12 values.
+    """
+    start = 0
+    while len(times) - start >= 8:
+        tail = times[start:]
+        n = len(tail)
+        order = sorted(range(n), key=lambda i: tail[i])
+        ranks = [0.0] * n
+        for rank, i in enumerate(order):
+            ranks[i] = rank + 1.0
+        total, best, at = 0.0, 0.0, 0
+        for i in range(n - 1):
+            total += 2 * ranks[i] - (n + 1)
+            if abs(total) > best:
+                best, at = abs(total), i + 1
+        if 2 * math.exp(-6 * best * best / (n**3 + n**2)) > 0.05:
+            break
+        if abs(middle(tail[:at]) / middle(tail[at:]) - 1) <= 0.02:
+            break
+        start += at
+    return start
+
+
+def middle(values):
+    """The median."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def read_form(form, job):
-    """One form, loaded fresh and alone: load, first call, warm-up until it settles, then timed calls on two clocks."""
+    """One form, loaded fresh and alone, called until enough calls follow the last change point of their times.
+
+    The calls before that point are its warm-up. If there is none in time, the last calls count, and `steady` is false.
+    """
     data = samples(form)
     began = time.perf_counter()
     model = RUNTIMES[job["runtime"]](form["path"], job["threads"])
     loaded = time.perf_counter()
     model.run(data[0])
     first = time.perf_counter()
-    warm, steady = [], False
-    while len(warm) < 200 and time.perf_counter() - first < job["warmup_s"]:
-        start = time.perf_counter()
-        model.run(data[len(warm) % len(data)])
-        warm.append(time.perf_counter() - start)
-        if settled(warm):
-            steady = True
-            break
-    wall, cpu = [], []
-    begin = time.perf_counter()
-    while len(wall) < job["calls_most"] and (
-        len(wall) < job["calls_least"] or time.perf_counter() - begin < job["seconds"]
-    ):
+    wall, cpu, start, steady, look = [], [], 0, False, 0
+    while len(wall) < job["calls_most"]:
         inputs = data[len(wall) % len(data)]
         c0, t0 = time.process_time(), time.perf_counter()
         model.run(inputs)
         t1, c1 = time.perf_counter(), time.process_time()
         wall.append(t1 - t0)
         cpu.append(c1 - c0)
+        if len(wall) < look:
+            continue
+        start = last_change(cpu)
+        kept = wall[start:]
+        late = t1 - first > job["warmup_s"]
+        steady = len(kept) >= job["calls_least"] and (late or len(wall) >= 12)
+        if (steady and sum(kept) >= job["seconds"]) or (late and len(wall) >= job["calls_least"]):
+            break
+        look = len(wall) + max(4, len(wall) // 4)
+    if not steady:
+        start = max(0, len(wall) - job["calls_least"])
     del model
     gc.collect()
     return {
         "artifact": form["id"],
-        "wall_s": wall,
-        "cpu_s": cpu,
+        "wall_s": wall[start:],
+        "cpu_s": cpu[start:],
         "load_s": loaded - began,
         "first_call_s": first - loaded,
-        "warmup_calls": len(warm),
+        "warmup_calls": start,
         "steady": steady,
     }
 
 
 def do_version(job):
-    say(version=RUNTIMES[job["runtime"]].version(), python=sys.version.split()[0], state=state())
+    say(version=RUNTIMES[job["runtime"]].version(), python=sys.version.split()[0], state=state(job))
 
 
 def do_rounds(job):
     for index, order in job["orders"]:
-        before = state()
+        before = state(job)
         readings = [read_form(job["forms"][i], job) for i in order]
         before.pop("governor")
         say(round=dict(before, index=index, readings=readings))
@@ -199,41 +281,160 @@ def do_memory(job):
     say(memory=peak)
 
 
-def do_trace(job):
-    """Seconds of each node of the compiled graph, and that graph: onnxruntime only; the others have no trace."""
+def scratch(form):
+    """A folder of this process's own beside the form, removed when it is left."""
+    return tempfile.TemporaryDirectory(prefix=".edgekit-", dir=os.path.dirname(os.path.abspath(form["path"])))
+
+
+GRAPH, WEIGHTS = "graph.onnx", "weights.bin"
+
+
+def compile_form(form, folder, threads, profile):
+    """The model, its optimized graph saved in `folder` with the weights in a file beside it."""
+
+    def changes(options):
+        entry = options.add_session_config_entry
+        options.optimized_model_filepath = os.path.join(folder, GRAPH)
+        entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
+        entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+        options.enable_profiling = profile
+        options.profile_file_prefix = os.path.join(folder, "profile")
+
+    return Onnxruntime(form["path"], threads, changes)
+
+
+def nodes_of(events, skipped):
+    """Each node's microseconds, call by call but the first `skipped`, and what it wrote, from a profile's events."""
+    nodes, call = {}, 0
+    for event in events:
+        name = event.get("name", "")
+        if event.get("cat") == "Session" and name == "model_run":
+            call += 1
+        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
+            entry = nodes.setdefault(name[: -len("_kernel_time")], {"args": event["args"], "us": []})
+            if call >= skipped:
+                entry["us"].append(event["dur"])
+    return nodes
+
+
+def within(values):
+    """The mean of the middle half: as steady as a median, and finer than the whole microseconds it is made of."""
+    ordered = sorted(values)
+    cut = len(ordered) // 4
+    kept = ordered[cut : len(ordered) - cut]
+    return sum(kept) / len(kept)
+
+
+def do_compile(job):
+    """For each form the graph that the runtime made of it, and each node's time and outputs over `calls` calls."""
+    for form in job["forms"]:
+        with scratch(form) as folder:
+            data = samples(form)
+            model = compile_form(form, folder, job["threads"], True)
+            skipped = min(3, job["calls"] - 1)
+            for i in range(job["calls"]):
+                model.run(data[i % len(data)])
+            with open(model.session.end_profiling()) as file:
+                found = nodes_of(json.load(file), skipped)
+            del model
+            with open(os.path.join(folder, GRAPH), "rb") as file:
+                graph = file.read()
+        nodes = []
+        for name, entry in found.items():
+            args = entry["args"]
+            node = {"name": name, "op": args.get("op_name"), "outputs": args.get("output_type_shape", [])}
+            nodes.append(dict(node, us=within(entry["us"])))
+        whole = whole_call(form, job, data) if job["calls"] > 1 else None
+        say(compiled={"id": form["id"], "graph": packed(graph), "nodes": nodes, "whole_us": whole})
+
+
+def whole_call(form, job, data):
+    """Microseconds of a call of the form without profiling, by the clock that other programs do not disturb."""
+    model = Onnxruntime(form["path"], job["threads"])
+    clock = clock_for(job["threads"])
+    found = []
+    for i in range(job["calls"] + 3):
+        began = clock()
+        model.run(data[i % len(data)])
+        found.append((clock() - began) * 1e6)
+    return within(found[3:])
+
+
+def clock_for(threads):
+    """The process's own CPU clock on one thread; with more, it runs faster than time, and wall it is."""
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+def packed(data):
+    """Bytes as text for a JSON line."""
+    return base64.b64encode(zlib.compress(data)).decode()
+
+
+def write(folder, name, text):
+    """The path of a file in `folder` with what `packed` made `text` of."""
+    path = os.path.join(folder, name)
+    with open(path, "wb") as file:
+        file.write(zlib.decompress(base64.b64decode(text)))
+    return path
+
+
+def unoptimized(options):
+    """Session options that run a graph as it is: it is compiled already."""
     import onnxruntime
 
-    form = job["forms"][0]
-    options = onnxruntime.SessionOptions()
-    options.enable_profiling = True
-    options.profile_file_prefix = job["prefix"]
-    graph, weights = job["prefix"] + ".graph.onnx", os.path.basename(job["prefix"]) + ".weights"
-    options.optimized_model_filepath = graph
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", weights)
-    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "64")
-    data = samples(form)
-    model = Onnxruntime(form["path"], job["threads"], options)
-    for i in range(job["calls"]):
-        model.run(data[i % len(data)])
-    profile = model.session.end_profiling()
-    with open(profile) as file:
-        events = json.load(file)
-    nodes = {}
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            entry = nodes.setdefault(event["name"][: -len("_kernel_time")], {"args": event["args"], "us": []})
-            entry["us"].append(event["dur"])
-    for name, entry in nodes.items():
-        args = entry["args"]
-        us = sorted(entry["us"])
-        say(node={
-            "name": name, "op": args.get("op_name"), "us": us[len(us) // 2],
-            "inputs": args.get("input_type_shape", []), "outputs": args.get("output_type_shape", []),
-        })  # fmt: skip
-    for path in (profile, os.path.join(os.path.dirname(graph), weights)):
-        if os.path.exists(path):
-            os.remove(path)
-    say(graph=graph)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+
+
+def do_farm(job):
+    """Seconds of single ops: (the file with nine - the file with one) / 8, round by round, few files loaded at once."""
+    for farm in job["farms"]:
+        with scratch(farm["form"]) as folder:
+            compile_form(farm["form"], folder, job["threads"], False)
+            capture = Onnxruntime(write(folder, "capture.onnx", farm["capture"]), job["threads"], unoptimized)
+            inputs = samples(farm["form"])[0]
+            values = dict(zip(capture.names, inputs))
+            values.update(zip([o.name for o in capture.session.get_outputs()], capture.run(inputs)))
+            del capture
+            gc.collect()
+            ops = farm["ops"]
+            for start in range(0, len(ops), job["together"]):
+                time_ops(job, folder, values, list(enumerate(ops))[start : start + job["together"]], farm["form"])
+
+
+def time_ops(job, folder, values, ops, form):
+    """Times a few ops against each other in turn, and says what each took."""
+    loaded = []
+    for index, op in ops:
+        try:
+            pair = [
+                Onnxruntime(write(folder, "op.onnx", op[key]), job["threads"], unoptimized).session
+                for key in ("once", "often")
+            ]
+            feed = {name: values[name] for name in op["inputs"]}
+            for session in pair:
+                session.run(None, feed)
+                session.run(None, feed)
+            loaded.append((index, pair, feed, []))
+        except Exception as error:
+            say(farmed={"id": form["id"], "index": index, "error": reason(error)})
+    clock = clock_for(job["threads"])
+    for _ in range(job["rounds"]):
+        for _, pair, feed, found in loaded:
+            once, often = [least_of(clock, session, feed) for session in pair]
+            found.append((often - once) / 8)
+    for index, _, _, found in loaded:
+        say(farmed={"id": form["id"], "index": index, "seconds": found})
+
+
+def least_of(clock, session, feed):
+    """The least of three calls' seconds, after one to bring the op's data back into the cache."""
+    session.run(None, feed)
+    found = []
+    for _ in range(3):
+        began = clock()
+        session.run(None, feed)
+        found.append(clock() - began)
+    return min(found)
 
 
 def do_vectors(job):
@@ -255,19 +456,32 @@ def do_vectors(job):
     say(vectors=worst)
 
 
-JOBS = {"version": do_version, "rounds": do_rounds, "memory": do_memory, "trace": do_trace, "vectors": do_vectors}
+def reason(error):
+    """An error in one line."""
+    return "%s: %s" % (type(error).__name__, " ".join(str(error).split())[:500])
+
+
+JOBS = {
+    "version": do_version,
+    "rounds": do_rounds,
+    "memory": do_memory,
+    "compile": do_compile,
+    "farm": do_farm,
+    "vectors": do_vectors,
+}
 
 
 def main():
     """Does the job on stdin."""
     try:
-        job = json.loads(sys.stdin.readline())
+        job = json.loads(sys.stdin.read())
         if job.get("schema") != SCHEMA or job.get("job") not in JOBS:
             raise ValueError("this agent does not know the job: it is older or newer than the host's edgekit")
+        stay_on_fast_cores(job["threads"])
         JOBS[job["job"]](job)
         say(done=True)
     except Exception as error:
-        say(error="%s: %s" % (type(error).__name__, " ".join(str(error).split())[:500]))
+        say(error=reason(error))
         sys.exit(1)
 
 

@@ -1,0 +1,131 @@
+"""What the agent says, line by line. The device is not trusted to write lines that fit: each is checked."""
+
+import base64
+import binascii
+import zlib
+from typing import Annotated
+
+import msgspec
+
+from edgekit.core.noun import Noun
+from edgekit.devices.said import readable
+from edgekit.errors import MeasureError
+
+AGENT_SCHEMA = 1
+GRAPH_LIMIT_BYTES = 64 << 20
+
+Seconds = Annotated[float, msgspec.Meta(ge=0.0)]
+Positive = Annotated[float, msgspec.Meta(gt=0.0)]
+
+
+class State(Noun, frozen=True, kw_only=True):
+    """The state of a device at a moment."""
+
+    temperature_c: float | None = None
+    frequency_khz: int | None = None
+    load_average: float | None = None
+    throttled: bool | None = None
+    governor: str | None = None
+
+
+class ReadingLine(Noun, frozen=True, kw_only=True):
+    """As `core.measurement.Reading`."""
+
+    artifact: str
+    wall_s: Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)]
+    cpu_s: Annotated[tuple[Seconds, ...], msgspec.Meta(min_length=1)]
+    load_s: Seconds
+    first_call_s: Seconds
+    warmup_calls: int
+    steady: bool
+
+
+class RoundLine(Noun, frozen=True, kw_only=True):
+    """As `core.measurement.Round`."""
+
+    index: int
+    readings: tuple[ReadingLine, ...]
+    temperature_c: float | None = None
+    frequency_khz: int | None = None
+    load_average: float | None = None
+    throttled: bool | None = None
+
+
+class NodeLine(Noun, frozen=True, kw_only=True):
+    """A node of a compiled graph in a profile: microseconds of a call, and {dtype: shape} of each output."""
+
+    name: str
+    op: str | None = None
+    us: Seconds
+    outputs: tuple[dict[str, tuple[int, ...]], ...] = ()
+
+
+class CompiledLine(Noun, frozen=True, kw_only=True):
+    """A form that the runtime compiled: its graph (zlib, base64) and its nodes in a profile.
+
+    `whole_us` is a call without profiling; None if only the graph was asked for.
+    """
+
+    id: str
+    graph: str
+    nodes: tuple[NodeLine, ...]
+    whole_us: Seconds | None = None
+
+
+class FarmedLine(Noun, frozen=True, kw_only=True):
+    """An op of a farm: seconds round by round, or why there are none. `index` counts within the form's farm."""
+
+    id: str
+    index: int
+    seconds: tuple[float, ...] = ()
+    error: str | None = None
+
+
+class Line(Noun, frozen=True, kw_only=True):
+    """Any line of the agent."""
+
+    version: str | None = None
+    python: str | None = None
+    state: State | None = None
+    round: RoundLine | None = None
+    memory: int | None = None
+    compiled: CompiledLine | None = None
+    farmed: FarmedLine | None = None
+    vectors: tuple[float, ...] | None = None
+    done: bool | None = None
+    error: str | None = None
+
+
+def decode(raw: bytes, device: str) -> Line:
+    """The line that `raw` is.
+
+    Raises: MeasureError with what the device said instead.
+    """
+    try:
+        return msgspec.json.decode(raw, type=Line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        said = readable(raw[:200].decode(errors="replace"))
+        raise MeasureError(f"{device}: the agent said {said!r}, which is no line of its own: {error}") from None
+
+
+def packed(data: bytes) -> str:
+    """Bytes as text for a line."""
+    return base64.b64encode(zlib.compress(data)).decode()
+
+
+def unpacked(text: str, device: str) -> bytes:
+    """The bytes that `packed`, here or on a device, made `text` of; bounded.
+
+    Raises: MeasureError.
+
+    >>> unpacked(packed(b"graph"), "pi5")
+    b'graph'
+    """
+    try:
+        inflate = zlib.decompressobj()
+        data = inflate.decompress(base64.b64decode(text, validate=True), GRAPH_LIMIT_BYTES)
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise MeasureError(f"{device}: the agent sent a graph that cannot be unpacked: {error}") from None
+    if not inflate.eof:
+        raise MeasureError(f"{device}: the agent sent a graph that is cut short or above {GRAPH_LIMIT_BYTES} bytes")
+    return data
