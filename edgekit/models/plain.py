@@ -35,9 +35,9 @@ def plain_module(model: Model) -> GraphModule:
 
 
 def _any_batch(model: Model) -> torch.export.ExportedProgram:
-    batch = model.example[0].shape[0] if model.example[0].dim() else 0
+    batch = _batch(model)
     free = torch.export.Dim("batch")
-    inputs = tuple(_doubled(t, batch) for t in model.example)
+    inputs = at_least_two(model)
     shapes = tuple({0: free} if t.dim() and t.shape[0] == batch else None for t in model.example)
     try:
         with torch.no_grad():
@@ -57,9 +57,14 @@ def _variadic(model: Model) -> bool:
     return bool(kinds) and kinds[0] is inspect.Parameter.VAR_POSITIONAL
 
 
-def _doubled(tensor: Tensor, batch: int) -> Tensor:
-    """A batch of at least two, because torch.export takes a size of one for a constant."""
-    return torch.cat([tensor, tensor]) if tensor.dim() and tensor.shape[0] == batch and batch < 2 else tensor
+def at_least_two(model: Model) -> tuple[Tensor, ...]:
+    """The example inputs with a batch of two or more, because torch.export takes a size of one for a constant."""
+    batch = _batch(model)
+    return tuple(torch.cat([t, t]) if t.dim() and t.shape[0] == batch and batch < 2 else t for t in model.example)
+
+
+def _batch(model: Model) -> int:
+    return model.example[0].shape[0] if model.example[0].dim() else 0
 
 
 def _strip_(module: GraphModule) -> None:
