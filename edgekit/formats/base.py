@@ -1,6 +1,6 @@
 """What a back end promises: lower a program to one file, and run that file on the host."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -38,7 +38,28 @@ class Format(Protocol):
         """
 
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
-        """The outputs of a file for inputs with the sample first, in as many calls as the file's batch demands."""
+        """The outputs of a file for inputs with the sample first, one for each sample, whatever the file's batch is.
+
+        Called in a child process (`edgekit.formats.child.run_model`): a damaged file may end the process it is run in.
+        """
+
+
+def in_batches(
+    call: Callable[[tuple[np.ndarray, ...]], Sequence[np.ndarray]], inputs: tuple[np.ndarray, ...], batch: int
+) -> tuple[np.ndarray, ...]:
+    """The outputs of `call` for all samples, called with exactly `batch` at a time; a smaller rest is filled up.
+
+    >>> in_batches(lambda arrays: (2 * arrays[0],), (np.arange(5),), 2)[0].tolist()
+    [0, 2, 4, 6, 8]
+    """
+    count = len(inputs[0])
+    parts = []
+    for start in range(0, count, batch):
+        feed = tuple(np.ascontiguousarray(a[start : start + batch]) for a in inputs)
+        if missing := batch - len(feed[0]):
+            feed = tuple(np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in feed)
+        parts.append(call(feed))
+    return tuple(np.concatenate(arrays)[:count] for arrays in zip(*parts, strict=True))
 
 
 @cache

@@ -1,21 +1,72 @@
-"""Model files are run in a process of their own: a damaged or hostile one can take down whoever loads it."""
+"""Work that may crash, hang or eat all memory is done in a fresh process, which is ended whole and told of in words.
+
+A function called here has the signature `f(job: dict, arrays: dict[str, ndarray]) -> (value, arrays)`: `job` and
+`value` are plain JSON, arrays go by .npz without pickle. What it prints is kept out of our own output.
+"""
 
 import contextlib
+import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgekit.errors import ArtifactError
+from edgekit import errors
+from edgekit.errors import ArtifactError, ConvertError, EdgekitError
 from edgekit.formats.base import get_format
 
 MEMORY_BYTES = 8 << 30
 DEADLINE_S = 600.0
+_NO_MEMORY = re.compile(r"bad_alloc|MemoryError|[Cc]annot allocate memory|[Oo]ut of memory|failed to map segment")
+_CHATTER = re.compile(r"^(INFO:|WARNING|[IW]\d{4} |W?\d{4}-\d\d-\d\d|\*\*\*)")
+_PR_SET_PDEATHSIG = 1
+
+
+class Answer(NamedTuple):
+    """What a function in a child gave back."""
+
+    value: Any
+    arrays: dict[str, np.ndarray]
+
+
+def call_in_child(
+    function: str, job: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None, *,
+    what: str, error: type[EdgekitError] = ConvertError,
+    deadline_s: float = DEADLINE_S, memory_bytes: int = MEMORY_BYTES,
+) -> Answer:  # fmt: skip
+    """The answer of "module:function", called in a fresh interpreter. `what` begins the message if it fails.
+
+    `memory_bytes` bounds the child's address space. Ctrl-C here, or our own death, ends the child with all that it
+    started.
+
+    Raises: edgekit's own errors as the function raised them; `error` for all else: any other exception, a crash, no
+    answer within `deadline_s`, too little memory.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgekit-child-") as scratch:
+        folder = Path(scratch)
+        np.savez(folder / "in.npz", **dict(arrays or {}))  # type: ignore[arg-type]
+        limits = {"memory_bytes": memory_bytes, "parent": os.getpid()}
+        (folder / "job.json").write_text(json.dumps({"function": function, "job": dict(job), **limits}))
+        status = _run(folder, deadline_s)
+        if status is None:
+            raise error(f"{what}: no result after {deadline_s:g} s, so it was ended")
+        said = folder / "answer.json"
+        if status != 0 or not said.is_file():
+            raise error(f"{what}: {_post_mortem(status, folder / 'said.txt', memory_bytes)}")
+        answer = json.loads(said.read_text())
+        if "failure" in answer:
+            raise _failure(answer, what, error, memory_bytes)
+        with np.load(folder / "out.npz", allow_pickle=False) as archive:
+            return Answer(answer["value"], {name: archive[name] for name in archive.files})
 
 
 def run_model(
@@ -26,50 +77,96 @@ def run_model(
 
     Raises: ArtifactError: the runtime refuses it, crashes, takes too long or too much memory.
     """
-    with tempfile.TemporaryDirectory(prefix="edgekit-run-") as scratch:
-        folder = Path(scratch)
-        np.savez(folder / "in.npz", **{f"a{i}": a for i, a in enumerate(inputs)})  # type: ignore[arg-type]
-        job = {"format": format_name, "path": str(path), "folder": scratch, "threads": threads, "memory": memory_bytes}
-        _run_child(json.dumps(job), path, deadline_s)
-        with np.load(folder / "out.npz", allow_pickle=False) as archive:
-            return tuple(archive[f"a{i}"] for i in range(len(archive.files)))
+    answer = call_in_child(
+        "edgekit.formats.child:run_file",
+        {"format": format_name, "path": str(path), "threads": threads},
+        {f"in_{i}": a for i, a in enumerate(inputs)},
+        what=f"{path.name}: its runtime", error=ArtifactError, deadline_s=deadline_s, memory_bytes=memory_bytes,
+    )  # fmt: skip
+    return tuple(answer.arrays[f"out_{i}"] for i in range(len(answer.arrays)))
 
 
-def _run_child(job: str, path: Path, deadline_s: float) -> None:
-    command = (sys.executable, "-m", "edgekit.formats.child")
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
+def run_file(job: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[None, dict[str, np.ndarray]]:
+    """In the child: the outputs of the file at `path` by its format's runtime."""
+    inputs = tuple(arrays[f"in_{i}"] for i in range(len(arrays)))
+    outputs = get_format(job["format"]).run(Path(job["path"]), inputs, threads=job["threads"])
+    return None, {f"out_{i}": a for i, a in enumerate(outputs)}
+
+
+def _run(folder: Path, deadline_s: float) -> int | None:
+    """The child's exit status; None if it had to be ended."""
+    command = (sys.executable, "-P", "-m", "edgekit.formats.child", str(folder))
+    with (folder / "said.txt").open("wb") as said:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONWARNINGS": "ignore"},
+        )  # fmt: skip
+        try:
+            return child.wait(timeout=deadline_s)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def _failure(answer: dict[str, Any], what: str, error: type[EdgekitError], memory_bytes: int) -> EdgekitError:
+    """The error that the function raised, as it was if it is one of edgekit's own."""
+    own = getattr(errors, answer["failure"], None)
+    if isinstance(own, type) and issubclass(own, EdgekitError):
+        return own(answer["text"])
+    if _NO_MEMORY.search(f"{answer['failure']}: {answer['text']}"):
+        return error(f"{what}: {_too_little(memory_bytes)}")
+    return error(f"{what}: {answer['failure']}: {answer['text']}")
+
+
+def _post_mortem(status: int, said: Path, memory_bytes: int) -> str:
+    """Why a child ended without an answer, with the last line that means something."""
+    with said.open("rb") as file:
+        file.seek(max(0, said.stat().st_size - 4096))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    lines = [line for line in lines if line and not _CHATTER.match(line)]
+    if any(map(_NO_MEMORY.search, lines)):
+        return _too_little(memory_bytes)
+    last = f": {lines[-1][:300]}" if lines else ""
+    return f"crashed ({signal.Signals(-status).name}){last}" if status < 0 else f"ended with status {status}{last}"
+
+
+def _too_little(memory_bytes: int) -> str:
+    return f"needs more than {memory_bytes >> 20} MiB of memory"
+
+
+def _main(folder: Path) -> None:
+    request = json.loads((folder / "job.json").read_text())
+    _bound(request["memory_bytes"], request["parent"])
+    arrays: Mapping[str, np.ndarray] = {}
     try:
-        _, said = child.communicate(job.encode(), timeout=deadline_s)
-    except subprocess.TimeoutExpired:
-        raise ArtifactError(f"{path.name}: no result after {deadline_s:.0f} s") from None
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-    if child.returncode == 0:
-        return
-    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
-    last = lines[-1][:300] if lines else "it said nothing"
-    if child.returncode < 0:
-        name = signal.Signals(-child.returncode).name
-        raise ArtifactError(f"{path.name}: its runtime crashed ({name}): {last}")
-    raise ArtifactError(f"{path.name}: its runtime refuses it: {last}")
+        module, _, name = request["function"].partition(":")
+        with np.load(folder / "in.npz", allow_pickle=False) as archive:
+            taken = {key: archive[key] for key in archive.files}
+        value, arrays = getattr(import_module(module), name)(request["job"], taken)
+        answer = {"value": value}
+    except Exception as error:  # noqa: BLE001  all of it is told to the caller
+        text = [line.strip() for line in str(error).splitlines() if line.strip()]
+        whole = isinstance(error, EdgekitError) or not text
+        answer = {"failure": type(error).__name__, "text": str(error) if whole else text[0][:500]}
+    np.savez(folder / "out.npz", **arrays)  # type: ignore[arg-type]
+    (folder / "answer.json").write_text(json.dumps(answer))
 
 
-def _main() -> None:
+def _bound(memory_bytes: int, parent: int) -> None:
+    """Limits this process, and lets it die with its parent where the system can do that."""
     import resource
 
-    job = json.loads(sys.stdin.read())
-    resource.setrlimit(resource.RLIMIT_AS, (job["memory"], job["memory"]))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    folder = Path(job["folder"])
-    with np.load(folder / "in.npz", allow_pickle=False) as archive:
-        inputs = tuple(archive[f"a{i}"] for i in range(len(archive.files)))
-    outputs = get_format(job["format"]).run(Path(job["path"]), inputs, threads=job["threads"])
-    np.savez(folder / "out.npz", **{f"a{i}": a for i, a in enumerate(outputs)})  # type: ignore[arg-type]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            sys.exit("the parent is gone")
 
 
 if __name__ == "__main__":
-    _main()
+    _main(Path(sys.argv[1]))

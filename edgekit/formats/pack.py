@@ -3,13 +3,13 @@
 import shutil
 from pathlib import Path
 
-from edgekit.compress.reference import output_steps, reference_outputs
 from edgekit.core.artifact import Artifact, FileEntry, Provenance, content_id
 from edgekit.core.noun import to_json
 from edgekit.core.target import Target
-from edgekit.formats.vectors import vector_inputs, write_vectors
+from edgekit.formats.vectors import make_vectors, write_vectors
 from edgekit.models.data import Samples
 from edgekit.models.program import Program
+from edgekit.store.artifacts import DESCRIPTION
 from edgekit.store.files import sha256_of
 
 VECTORS = "vectors.npz"
@@ -22,12 +22,15 @@ def package(
 ) -> Artifact:  # fmt: skip
     """Writes an artifact into `folder`: the model file, test vectors of `program`, artifact.json.
 
-    `samples` are ones that the user named for test vectors; without them the vectors are seeded noise.
+    `samples` are ones that the user named for test vectors; without them the vectors are seeded noise. Equal files have
+    one id, whatever `key`, `name` and `provenance` are.
+
+    Raises: ProjectError if the samples do not fit the model.
     """
+    vectors = make_vectors(program, samples, seed)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model_file, folder / model_file.name)
-    inputs = vector_inputs(program.spec, samples, seed)
-    write_vectors(folder / VECTORS, inputs, reference_outputs(program, inputs), output_steps(program))
+    write_vectors(folder / VECTORS, vectors)
     files = tuple(
         FileEntry(path=n, sha256=sha256_of(folder / n), size_bytes=(folder / n).stat().st_size)
         for n in (model_file.name, VECTORS)
@@ -37,5 +40,5 @@ def package(
         model_file=model_file.name, vectors=VECTORS, inputs=program.spec.inputs, outputs=program.spec.outputs,
         requires=target.requires, provenance=provenance,
     )  # fmt: skip
-    (folder / "artifact.json").write_bytes(to_json(artifact))
+    (folder / DESCRIPTION).write_bytes(to_json(artifact))
     return artifact

@@ -1,57 +1,117 @@
 """Test vectors: inputs that an artifact carries, and what the host's reference computes for them."""
 
+import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edgekit.core.model import ModelSpec
+from edgekit.core.model import ModelSpec, TensorSpec
+from edgekit.errors import ArtifactError, ProjectError
 from edgekit.models.data import Samples
 
+if TYPE_CHECKING:
+    from edgekit.models.program import Program
+
 COUNT = 8
+"""Batches in an artifact."""
 
 
-def synthetic_inputs(spec: ModelSpec, seed: int = 0, count: int = COUNT) -> tuple[np.ndarray, ...]:
-    """`count` batches of seeded noise for each input: normal for floats, small non-negative numbers for integers.
+class Vectors(NamedTuple):
+    """Inputs and the outputs wanted for them. `steps`: one LSB of each output, 0 where it is float.
 
-    >>> from edgekit.core.model import TensorSpec
-    >>> spec = ModelSpec(name="m", digest="", inputs=(TensorSpec(name="x", shape=(1, 3)),), outputs=())
-    >>> synthetic_inputs(spec)[0].shape
-    (8, 3)
+    `quantized`: whether any layer is int8, so that float outputs too move in steps.
     """
-    draw = np.random.default_rng(seed)
-    made = []
-    for tensor in spec.inputs:
-        shape = (count * tensor.shape[0], *tensor.shape[1:])
-        kind = np.dtype(tensor.dtype)
-        values = draw.standard_normal(shape) if kind.kind == "f" else draw.integers(0, 2, shape)
-        made.append(values.astype(kind))
-    return tuple(made)
+
+    inputs: tuple[np.ndarray, ...]
+    outputs: tuple[np.ndarray, ...]
+    steps: tuple[float, ...]
+    quantized: bool
 
 
-def vector_inputs(spec: ModelSpec, samples: Samples | None, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """The inputs of test vectors: the samples that the user named for it, or noise. Never calibration data."""
+def make_vectors(program: "Program", samples: Samples | None = None, seed: int = 0) -> Vectors:
+    """Test vectors of `program`: its reference outputs for `vector_inputs`.
+
+    Raises: ProjectError if the samples do not fit the model.
+    """
+    from edgekit.compress.reference import output_steps, reference_outputs
+
+    example = tuple(tensor.detach().cpu().numpy() for tensor in program.exported.example_inputs[0])
+    inputs = vector_inputs(program.spec, samples, seed, example)
+    steps = tuple(step or 0.0 for step in output_steps(program))
+    return Vectors(inputs, reference_outputs(program, inputs), steps, bool(program.int8))
+
+
+def vector_inputs(
+    spec: ModelSpec, samples: Samples | None = None, seed: int = 0, example: tuple[np.ndarray, ...] = ()
+) -> tuple[np.ndarray, ...]:
+    """Whole batches: of the samples that the user named for it, or of seeded noise. Never calibration data.
+
+    Noise has the mean and the spread of `example`, and nothing else of any sample.
+
+    Raises: ProjectError if the samples do not fit the model.
+    """
     if samples is None:
-        return synthetic_inputs(spec, seed)
-    count = max(1, min(COUNT, len(samples) // spec.inputs[0].shape[0])) * spec.inputs[0].shape[0]
-    return samples.take(slice(0, count)).inputs
+        draw = np.random.default_rng(seed)
+        like = example or tuple(np.empty(0) for _ in spec.inputs)
+        return tuple(synthetic(tensor, array, draw) for tensor, array in zip(spec.inputs, like, strict=True))
+    wanted = [(tensor.shape[1:], tensor.dtype) for tensor in spec.inputs]
+    found = [(array.shape[1:], str(array.dtype)) for array in samples.inputs]
+    if found != wanted:
+        raise ProjectError(f"data.vectors: want samples of {_shapes(wanted)}, got {_shapes(found)}")
+    batch = spec.inputs[0].shape[0]
+    if len(samples) < batch:
+        raise ProjectError(f"data.vectors: want at least {batch} samples, the model's batch, got {len(samples)}")
+    return samples.take(slice(0, min(COUNT, len(samples) // batch) * batch)).inputs
 
 
-def write_vectors(
-    path: Path, inputs: tuple[np.ndarray, ...], outputs: tuple[np.ndarray, ...], steps: tuple[float | None, ...]
-) -> None:
-    """Writes an .npz: in_0, …, out_0, …, and step_0, … (one LSB of that output; 0 where it is float)."""
-    arrays = {f"in_{i}": a for i, a in enumerate(inputs)} | {f"out_{i}": a for i, a in enumerate(outputs)}
-    arrays |= {f"step_{i}": np.asarray(step or 0.0) for i, step in enumerate(steps)}
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+def synthetic(tensor: TensorSpec, like: np.ndarray, draw: np.random.Generator, count: int = COUNT) -> np.ndarray:
+    """`count` batches of noise for an input: normal for floats; integers between the least and the greatest of `like`.
+
+    >>> spec = TensorSpec(name="x", shape=(2, 3))
+    >>> synthetic(spec, np.full(6, 5.0), np.random.default_rng(0)).shape
+    (16, 3)
+    """
+    shape = (count * tensor.shape[0], *tensor.shape[1:])
+    kind = np.dtype(tensor.dtype)
+    if kind.kind == "f":
+        spread = float(like.std()) if like.size > 1 else 0.0
+        return draw.normal(float(like.mean()) if spread else 0.0, spread or 1.0, shape).astype(kind)
+    least, most = (int(like.min()), int(like.max())) if like.size else (0, 1)
+    return draw.integers(least, most, shape, endpoint=True).astype(kind)
 
 
-def read_vectors(path: Path) -> dict[str, np.ndarray]:
-    """The arrays that `write_vectors` wrote; nothing in the file is ever executed."""
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+def _shapes(inputs: list[tuple[tuple[int, ...], str]]) -> str:
+    return ", ".join(f"{dtype} {'×'.join(map(str, shape))}" for shape, dtype in inputs)
 
 
-def numbered(arrays: dict[str, np.ndarray], stem: str) -> tuple[np.ndarray, ...]:
+def write_vectors(path: Path, vectors: Vectors) -> None:
+    """Writes an .npz: in_0, …, out_0, …, step_0, … (one LSB of that output; 0 where it is float), quantized."""
+    arrays = {f"in_{i}": a for i, a in enumerate(vectors.inputs)}
+    arrays |= {f"out_{i}": a for i, a in enumerate(vectors.outputs)}
+    arrays |= {f"step_{i}": np.asarray(step) for i, step in enumerate(vectors.steps)}
+    np.savez(path, quantized=np.asarray(vectors.quantized), **arrays)  # type: ignore[arg-type]
+
+
+def read_vectors(path: Path) -> Vectors:
+    """The vectors that `write_vectors` wrote; nothing in the file is ever executed.
+
+    Raises: ArtifactError if it holds none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, MemoryError) as error:
+        raise ArtifactError(f"{path.name}: cannot be read as test vectors: {error}") from None
+    inputs, outputs, steps = (_numbered(arrays, stem) for stem in ("in", "out", "step"))
+    if not inputs or not outputs or len(steps) != len(outputs):
+        raise ArtifactError(
+            f"{path.name}: want in_0…, out_0… and as many step_0…, got {', '.join(arrays) or 'nothing'}"
+        )
+    return Vectors(inputs, outputs, tuple(float(s) for s in steps), bool(arrays.get("quantized", True)))
+
+
+def _numbered(arrays: dict[str, np.ndarray], stem: str) -> tuple[np.ndarray, ...]:
     """The arrays `stem`_0, `stem`_1, … in order."""
-    names = sorted((k for k in arrays if k.startswith(f"{stem}_")), key=lambda k: int(k.rpartition("_")[2]))
-    return tuple(arrays[name] for name in names)
+    count = sum(1 for name in arrays if name.startswith(f"{stem}_"))
+    return tuple(arrays[name] for i in range(count) if (name := f"{stem}_{i}") in arrays)

@@ -1,0 +1,186 @@
+"""TFLite, run by LiteRT with XNNPACK. Written by litert-torch in a child process; inputs and outputs stay float."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.core.noun import digest
+from edgekit.core.target import Target
+from edgekit.errors import ConvertError, TargetError
+from edgekit.formats.base import in_batches
+from edgekit.formats.child import call_in_child
+from edgekit.models.extras import require
+
+if TYPE_CHECKING:
+    from edgekit.models.program import Program
+
+CONVERT_DEADLINE_S = 900.0
+CONVERT_MEMORY_BYTES = 16 << 30
+"""Address space, of which the converter's libraries take a part that they never touch."""
+
+
+class TfliteFormat:
+    """See `edgekit.formats.base.Format`."""
+
+    name = "tflite"
+    extra = "tflite"
+
+    def lower(self, program: "Program", target: Target, folder: Path) -> Path:
+        """As `Format.lower`."""
+        path = folder / "model.tflite"
+        _convert(program, target, ((program.int8, path),))
+        return path
+
+    def mixes(
+        self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
+    ) -> tuple[Path, ...]:
+        """As `Format.mixes`: all in one child, about a second each after its start."""
+        jobs = tuple((mix, folder / digest(sorted(mix))[:16] / "model.tflite") for mix in int8_sets)
+        _convert(program, target, tuple(dict.fromkeys(jobs)))
+        return tuple(path for _, path in jobs)
+
+    def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
+        """As `Format.run`. Integers are cast to the width that the file has: 64-bit ones are 32-bit there."""
+        runtime = require("ai_edge_litert.interpreter", extra=self.extra)
+        interpreter = runtime.Interpreter(model_path=str(path), num_threads=threads)
+        interpreter.allocate_tensors()
+        takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
+
+        def call(batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+            for detail, array in zip(takes, batch, strict=True):
+                interpreter.set_tensor(detail["index"], array.astype(detail["dtype"], copy=False))
+            interpreter.invoke()
+            return tuple(interpreter.get_tensor(detail["index"]) for detail in gives)
+
+        return in_batches(call, inputs, int(takes[0]["shape"][0]))
+
+
+def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[str], Path]]) -> None:
+    """Writes each mix of `program` at its path, or none of them.
+
+    Raises: ConvertError, TargetError.
+    """
+    from edgekit.formats.crossing import write_program
+
+    if program.int8 and target.numerics.activations != "int8-affine":
+        raise TargetError(
+            f"target {target.name}: TFLite holds int8-affine activations, not {target.numerics.activations}"
+        )
+    with tempfile.TemporaryDirectory(prefix="edgekit-tflite-") as scratch:
+        write_program(program, Path(scratch))
+        made = [(mix, path, Path(scratch) / f"{i}.tflite") for i, (mix, path) in enumerate(jobs)]
+        call_in_child(
+            "edgekit.formats.tflite:convert",
+            {"program": scratch, "files": [(sorted(mix), str(file)) for mix, _, file in made]},
+            what=f"model {program.spec.name} as TFLite",
+            deadline_s=CONVERT_DEADLINE_S, memory_bytes=CONVERT_MEMORY_BYTES,
+        )  # fmt: skip
+        for _, path, file in made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.read_bytes())
+
+
+def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[str, np.ndarray]]:
+    """In the child: writes each mix of a program as one file, and looks whether its int8 layers are int8 there.
+
+    Raises: ConvertError with the op and the line of the model's source that cannot be converted; MissingExtraError.
+    """
+    require("litert_torch", extra="tflite")
+    from edgekit.compress.relax import mixed
+    from edgekit.formats.crossing import read_program
+
+    program = read_program(Path(job["program"]))
+    for layers, name in job["files"]:
+        int8, path = frozenset(layers), Path(name)
+        part = program if int8 == program.int8 else mixed(program, int8)
+        _write(part, path)
+        _check(part, path)
+    return None, {}
+
+
+def _write(program: "Program", path: Path) -> None:
+    """Writes `program` at `path`, in the child."""
+    import litert_torch
+    from litert_torch.quantize.quant_config import QuantConfig
+
+    keep_float_edges_()
+    config = QuantConfig(pt2e_quantizer=_Static()) if program.int8 else None
+    try:
+        module = program.exported.module(check_guards=False)
+        litert_torch.convert(module, program.exported.example_inputs[0], quant_config=config).export(str(path))
+    except Exception as error:
+        raise ConvertError(f"model {program.spec.name} cannot be written as TFLite: {_reason(error)}") from error
+
+
+class _Static:
+    """All that litert-torch reads of a quantizer: whether scales are found at run time. Ours are in the program."""
+
+    class global_config:  # noqa: N801  the converter's name
+        """As litert-torch's own."""
+
+        is_dynamic = False
+
+
+def keep_float_edges_() -> None:
+    """Makes litert-torch, in this process, keep the quantize at a model's inputs and the dequantize at its outputs.
+
+    It has no setting for that: without it a file takes and gives int8, and every caller must know the scales.
+    """
+    from litert_converter.mlir._mlir_libs import converter_api_ext as api
+
+    plain = api.ConvertToTFLConfig
+    if getattr(plain, "strict", False):
+        return
+
+    def strict() -> Any:
+        config = plain()
+        config.strict_qdq_mode = True
+        return config
+
+    strict.strict = True  # type: ignore[attr-defined]
+    api.ConvertToTFLConfig = strict
+
+
+def _check(program: "Program", path: Path) -> None:
+    """Return if the file at `path` loads, has the program's inputs and outputs, and an int8 op for each int8 layer.
+
+    Raises: ConvertError.
+    """
+    from edgekit.compress.relax import parameter_of, quantized_layers
+    from edgekit.formats.tflite_ops import INT8, layer_ops
+
+    where = f"model {program.spec.name} as TFLite"
+    runtime = require("ai_edge_litert.interpreter", extra="tflite")
+    try:
+        interpreter = runtime.Interpreter(model_path=str(path), num_threads=1)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ConvertError(f"{where}: LiteRT refuses what the converter wrote: {_reason(error)}") from error
+    for details, specs in (
+        (interpreter.get_input_details(), program.spec.inputs),
+        (interpreter.get_output_details(), program.spec.outputs),
+    ):
+        found = [(tuple(map(int, d["shape"])), np.dtype(d["dtype"]).kind) for d in details]
+        wanted = [(s.shape, np.dtype(s.dtype).kind) for s in specs]
+        if found != wanted:
+            raise ConvertError(f"{where}: want inputs and outputs {wanted}, the converter made {found}")
+    wanted_int8 = len(quantized_layers(program.exported.graph, parameter_of(program.exported)))
+    found_int8 = sum(1 for op in layer_ops(path.read_bytes()) if op.takes[:2] == (INT8, INT8))
+    if found_int8 < wanted_int8:
+        raise ConvertError(f"{where}: {wanted_int8} layers are quantized, and only {found_int8} would run in int8")
+
+
+def _reason(error: BaseException) -> str:
+    """What a converter says in its first line, with the op and the source line where it names them."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    source = next((i for i, line in enumerate(lines) if line.startswith("File ")), None)
+    where = " ".join(lines[source : source + 2]) if source is not None else ""
+    return f"{lines[0][:300]}{f' at {where[:300]}' if where else ''}"
+
+
+FORMAT = TfliteFormat()
