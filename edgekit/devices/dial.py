@@ -92,10 +92,8 @@ def dial(
         try:
             if key_types:
                 options.key_types = key_types
-            with closed_after(timeout_s, transport) as watch:
-                transport.start_client(timeout=timeout_s)
-            if watch.fired or not transport.initial_kex_done:
-                raise DeadlineError(f"{name}: no SSH handshake within {timeout_s:g} s")
+            with closed_after(timeout_s, transport, name):
+                transport.start_client()
         except paramiko.ssh_exception.IncompatiblePeer as error:
             hang_up(transport)
             raise HostKeyError(
@@ -117,22 +115,22 @@ def hang_up(transport: paramiko.Transport) -> None:
 
 
 class closed_after:  # noqa: N801  a context manager that reads like a function
-    """Hangs up if the block has not ended in time, which ends every call that blocks in it; then `fired` is True."""
+    """Hangs up if the block has not ended in time, which ends every call that blocks in it. Raises: DeadlineError."""
 
-    def __init__(self, timeout_s: float, transport: paramiko.Transport) -> None:
-        self.fired = False
-        self._transport = transport
+    def __init__(self, timeout_s: float, transport: paramiko.Transport, name: str) -> None:
+        self._transport, self._name, self._timeout_s, self._fired = transport, name, timeout_s, False
         self._timer = threading.Timer(max(timeout_s, 0.001), self._fire)
         self._timer.daemon = True
 
     def _fire(self) -> None:
-        self.fired = True
+        self._fired = True
         hang_up(self._transport)
 
-    def __enter__(self) -> "closed_after":
+    def __enter__(self) -> None:
         self._timer.start()
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         self._timer.join()
+        if self._fired:
+            raise DeadlineError(f"{self._name}: no answer within {self._timeout_s:g} s") from None

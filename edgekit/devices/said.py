@@ -7,7 +7,10 @@ from edgekit.devices.transport import Completed
 from edgekit.errors import DeviceError, StorageError
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
-_STORAGE = re.compile(r"no space left|disk quota exceeded|read-only file ?system|input/output error|\bENOSPC\b", re.I)
+_STORAGE = re.compile(
+    r"no space left|disk quota exceeded|read-only file ?system|input/output error|wrote only|short write|\bENOSPC\b",
+    re.I,
+)
 
 
 def readable(raw: bytes | str, limit: int = 300) -> str:

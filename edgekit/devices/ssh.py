@@ -17,7 +17,7 @@ from edgekit.devices.hostkeys import algorithms_of, check
 from edgekit.devices.said import readable
 from edgekit.devices.transport import OnBytes
 from edgekit.devices.words import command_line
-from edgekit.errors import DeadlineError, DeviceError, LoginError, UnreachableError
+from edgekit.errors import DeadlineError, DeviceError, LoginError
 
 BLOCK_BYTES = 1 << 18
 STALL_S = 15.0
@@ -35,7 +35,7 @@ def open_ssh(device: Device, *, timeout_s: float = CONNECT_S) -> "SshTransport":
     transport = dial(device.name, device.host, device.port, key_types=key_types, timeout_s=timeout_s)
     try:
         check(transport.host_key, device.host_keys, device.name)
-        with told(device.name), closed_after(2 * timeout_s, transport):
+        with told(device.name), closed_after(2 * timeout_s, transport, device.name):
             _log_in(transport, device)
     except BaseException:
         hang_up(transport)
@@ -105,17 +105,9 @@ class SshTransport(Conversation):
     ) -> Running:
         """As `Conversation.start`; `on_bytes` is called from a thread of its own."""
         line = command_line(words).encode("utf-8", "surrogateescape")
-        with closed_after(timeout_s, self._transport) as watch:
-            try:
-                with told(self.name):
-                    channel = self._transport.open_session(timeout=timeout_s)
-                    channel.exec_command(line)
-            except UnreachableError as error:
-                if watch.fired:
-                    raise DeadlineError(f"{self.name}: no answer within {timeout_s:g} s; gave up") from None
-                if isinstance(error, DeadlineError):
-                    self.overdue()
-                raise
+        with told(self.name), closed_after(timeout_s, self._transport, self.name):
+            channel = self._transport.open_session(timeout=timeout_s)
+            channel.exec_command(line)
         return _Channel(self.name, words[0], channel, stdin, on_bytes)
 
     def overdue(self) -> None:
