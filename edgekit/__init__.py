@@ -21,7 +21,6 @@ _HOME = {
     "Recover": "edgekit.core.recipe",
     "Study": "edgekit.core.trial",
     "Target": "edgekit.core.target",
-    "tune": "edgekit.pipeline",
 }
 
 __all__ = [
@@ -38,7 +37,6 @@ __all__ = [
     "Study",
     "Target",
     "__version__",
-    "tune",
 ]
 
 

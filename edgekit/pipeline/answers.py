@@ -1,0 +1,165 @@
+"""What finds out what the search asks: builds forms, scores them on the host, runs them on the device."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from edgekit.bench.session import Bench, Form, Plan
+from edgekit.core.device import Device
+from edgekit.core.measurement import Conditions, Options
+from edgekit.core.target import Target
+from edgekit.devices.agent import agent_command
+from edgekit.devices.prepare import runtime_environment
+from edgekit.devices.push import stage
+from edgekit.devices.transport import Transport
+from edgekit.errors import ArtifactError, ConvertError, DeviceError, MetricError, StorageError, UnreachableError
+from edgekit.formats.base import get_format
+from edgekit.formats.child import run_model
+from edgekit.formats.vectors import vector_inputs
+from edgekit.models.evaluate import loss
+from edgekit.models.program import Program
+from edgekit.pipeline.events import Event, Listener
+from edgekit.pipeline.job import Job
+from edgekit.search.questions import (
+    Answer,
+    Compile,
+    Compiled,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Measure,
+    Measured,
+    Profile,
+    Profiled,
+)
+from edgekit.search.space import Point, Space
+from edgekit.store.ledger import Ledger
+
+PROFILE = Plan(least=3, most=3, per_process=1)
+"""A form's time is the least of three fresh loads."""
+COMPARE = Plan(half_width=0.01, least=10, most=30)
+
+
+class Answers:
+    """Answers questions about forms of one model on one device. What was built is kept for the next question."""
+
+    def __init__(
+        self, job: Job, program: Program, space: Space, target: Target, transport: Transport, device: Device,
+        ledger: Ledger, study: str, folder: Path, listen: Listener,
+    ) -> None:  # fmt: skip
+        self.job, self.program, self.space, self.target = job, program, space, target
+        self.transport, self.device, self.ledger, self.study = transport, device, ledger, study
+        self._folder, self._listen = folder, listen
+        self._files: dict[Point, Path] = {}
+        self._forms: dict[Point, Form] = {}
+
+    def of(self, question: Profile | Compile | Evaluate | Measure) -> tuple[Answer, ...]:
+        """One answer for each of the question's points, in its order.
+
+        Raises: UnreachableError, StorageError: nothing can be said of any form then.
+        """
+        match question:
+            case Profile():
+                return self._each(question.points, "profile", self._profiled)
+            case Compile():
+                return self._each(question.points, "compile", self._compiled)
+            case Evaluate():
+                return self._each(question.points, "evaluate", self._evaluated)
+            case Measure():
+                return self._measured(question)
+
+    def versions(self) -> tuple[tuple[str, str], ...]:
+        """(what, version) of the runtime on the device."""
+        return ((self._conditions.runtime, self._conditions.runtime_version),)
+
+    def _each(self, points: Sequence[Point], stage_name: str, one: Callable[[Point], Answer]) -> tuple[Answer, ...]:
+        found: list[Answer] = []
+        for i, point in enumerate(points):
+            text = f"{stage_name} {self.space.name(point)}"
+            self._listen(Event(stage=stage_name, text=text, done=i, total=len(points)))  # type: ignore[arg-type]
+            try:
+                found.append(one(point))
+            except (UnreachableError, StorageError):
+                raise
+            except (ConvertError, ArtifactError, DeviceError, MetricError) as error:
+                found.append(Failed(point=point, reason=str(error)))
+        return tuple(found)
+
+    def _profiled(self, point: Point) -> Answer:
+        form = self._form(point)
+        rounds = self._bench.rounds([form], form.id, PROFILE)
+        seconds = self._bench.measurement(rounds, form, device=self.device.name, conditions=self._conditions)
+        return Profiled(point=point, seconds=seconds.cpu.least_s)
+
+    def _compiled(self, point: Point) -> Answer:
+        return Compiled(point=point, size_bytes=self._file(point).stat().st_size)
+
+    def _evaluated(self, point: Point) -> Answer:
+        outputs = run_model(self.target.format, self._file(point), self.job.data["validation"].inputs)[0]
+        quality = self.job.quality("validation", outputs, self._reference)
+        return Evaluated(point=point, loss=loss(outputs, self._reference), quality=quality)
+
+    def _measured(self, question: Measure) -> tuple[Answer, ...]:
+        forms = {point: self._form(point) for point in (question.baseline, *question.points)}
+        base = forms[question.baseline]
+        done = self.ledger.rounds(question.digest, self.study)
+        rounds = self._bench.rounds(
+            list(forms.values()), base.id, COMPARE, done=done,
+            on_round=lambda r: self._keep(question.digest, r, len(forms)),
+        )  # fmt: skip
+        found: list[Answer] = []
+        for point in question.points:
+            form = forms[point]
+            measurement = self._bench.measurement(
+                rounds, form, device=self.device.name, conditions=self._conditions,
+                peak_memory_bytes=self._bench.peak_memory_bytes(form), size_bytes=self._file(point).stat().st_size,
+            )  # fmt: skip
+            self.ledger.add_run(question.digest, self.study, measurements=[measurement])
+            comparison = self._bench.comparison(rounds, self.device.name, base.id, form.id)
+            found.append(Measured(point=point, comparison=comparison, measurement=measurement))
+        return tuple(found)
+
+    def _keep(self, key: str, measured, forms: int) -> None:  # type: ignore[no-untyped-def]
+        self.ledger.add_run(key, self.study, rounds=[measured])
+        self._listen(Event(stage="measure", text=f"{forms} forms, round {measured.index + 1}", done=measured.index + 1))
+
+    def _file(self, point: Point) -> Path:
+        if point not in self._files:
+            back_end = get_format(self.target.format)
+            paths = back_end.mixes(self.program, [frozenset(point.int8)], self.target, self._folder)
+            self._files[point] = paths[0]
+        return self._files[point]
+
+    def _form(self, point: Point) -> Form:
+        if point not in self._forms:
+            path = self._file(point)
+            folder = stage(self.transport, self.device, {path.name: path, "inputs.npz": self._inputs})
+            batch = self.job.model.spec.inputs[0].shape[0]
+            self._forms[point] = Form(
+                id=point.digest, path=f"{folder}/{path.name}", inputs=f"{folder}/inputs.npz", batch=batch
+            )
+        return self._forms[point]
+
+    @cached_property
+    def _inputs(self) -> Path:
+        """What forms are run with on the device: the user's named samples, or seeded noise."""
+        arrays = vector_inputs(self.job.model.spec, self.job.data.get("vectors"), self.job.project.seed)
+        path = self._folder / "inputs.npz"
+        np.savez(path, **{f"in_{i}": a for i, a in enumerate(arrays)})  # type: ignore[arg-type]
+        return path
+
+    @cached_property
+    def _reference(self) -> np.ndarray:
+        return self.job.float_outputs("validation")
+
+    @cached_property
+    def _bench(self) -> Bench:
+        environment = runtime_environment(self.transport, self.device)
+        command = agent_command(self.transport, self.device, environment)
+        return Bench(self.transport, command, Options(threads=self.job.project.threads, runtime=self.target.runtime))
+
+    @cached_property
+    def _conditions(self) -> Conditions:
+        return self._bench.version()[1]

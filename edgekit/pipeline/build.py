@@ -1,0 +1,96 @@
+"""One recipe for one target: compress, lower, package, verify, score."""
+
+from pathlib import Path
+
+from edgekit.compress.quantize import quantize
+from edgekit.core.artifact import Artifact, Provenance
+from edgekit.core.measurement import Quality
+from edgekit.core.noun import Noun, digest
+from edgekit.core.recipe import FLOAT, Quantize, Recipe
+from edgekit.core.target import Target
+from edgekit.errors import UsageError
+from edgekit.formats.base import get_format
+from edgekit.formats.child import run_model
+from edgekit.formats.pack import package
+from edgekit.formats.verify import Verdict, verify
+from edgekit.models.evaluate import Split
+from edgekit.models.program import Program, export
+from edgekit.pipeline.alone import scratch, tools
+from edgekit.pipeline.events import Event, Listener, silent
+from edgekit.pipeline.job import Job
+from edgekit.store.artifacts import ArtifactStore
+
+
+class Built(Noun, frozen=True, kw_only=True):
+    """An artifact in the store, what verifying it said, and its quality beside the float model's."""
+
+    artifact: Artifact
+    verdict: Verdict
+    quality: tuple[Quality, ...] = ()
+
+
+def build(
+    job: Job, recipe: Recipe, target: Target, store: ArtifactStore, *,
+    split: Split = "validation", listen: Listener = silent,
+) -> Built:  # fmt: skip
+    """The form of the job's model that `recipe` makes, for `target`, verified on the host and scored on `split`.
+
+    The same recipe, model, data and tools give the artifact that the store has already.
+
+    Raises: UsageError for a step that cannot be applied; ModelError, ConvertError, ArtifactError, MetricError.
+    """
+    model, used = job.model.spec.digest, tools()
+    key = digest("artifact", model, recipe, target, job.data_digests(), used)
+    artifact = store.made(key)
+    if artifact is None:
+        listen(Event(stage="compile", text=f"building {job.project.name} for {target.name}"))
+        program = apply(job, recipe, target)
+        provenance = Provenance(recipe=recipe, model=model, data=job.data_digests(), tools=used)
+        with scratch() as folder:
+            path = get_format(target.format).lower(program, target, Path(folder) / "lowered")
+            package(
+                program, target, path, folder=Path(folder) / "artifact", key=key, name=job.project.name,
+                provenance=provenance, samples=job.data.get("vectors"), seed=job.project.seed,
+            )  # fmt: skip
+            verify(store_read(Path(folder) / "artifact"), Path(folder) / "artifact")
+            artifact = store.add(Path(folder) / "artifact")
+    listen(Event(stage="evaluate", text=f"verifying and scoring {artifact.id[:12]}"))
+    verdict = verify(artifact, store.folder(artifact))
+    return Built(artifact=artifact, verdict=verdict, quality=quality_of(job, artifact, store, split))
+
+
+def apply(job: Job, recipe: Recipe, target: Target) -> Program:
+    """The program that `recipe` makes of the job's model.
+
+    Raises: UsageError for a step that this edgekit does not apply.
+    """
+    program = export(job.model)
+    for step in recipe.step:
+        if not isinstance(step, Quantize) or program.int8:
+            kind = type(step).__name__.lower()
+            raise UsageError(f"recipe: step {kind!r} cannot be applied here: this version applies one quantize step")
+        program = quantize(job.model, step, target.numerics, job.data["calibration"])
+    return program
+
+
+def recipe_of(job: Job, int8: tuple[str, ...]) -> Recipe:
+    """The recipe that quantizes these layers and no others."""
+    if not int8:
+        return FLOAT
+    layers = tuple((name, "int8") for name in int8)
+    step = Quantize(default="fp32", layers=layers, ranges=job.project.compress.ranges)  # type: ignore[arg-type]
+    return Recipe(step=(step,), seed=job.project.seed)
+
+
+def quality_of(job: Job, artifact: Artifact, store: ArtifactStore, split: Split) -> tuple[Quality, ...]:
+    """The metric of an artifact on a split, computed by its own runtime on the host, beside the float model's."""
+    inputs = job.data[split].inputs
+    outputs = run_model(artifact.format, store.model_path(artifact), inputs)[0]
+    return job.quality(split, outputs, job.float_outputs(split))
+
+
+def store_read(folder: Path) -> Artifact:
+    """The artifact that `folder` describes."""
+    from edgekit.store.artifacts import read_artifact
+
+    return read_artifact(folder)

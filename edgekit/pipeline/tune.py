@@ -1,0 +1,140 @@
+"""The main job: search, measure on the device, choose, test once, install."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from edgekit import __version__
+from edgekit.compress.layout import layer_edges, layer_macs
+from edgekit.compress.quantize import quantize
+from edgekit.core.artifact import Artifact
+from edgekit.core.device import Device, Facts
+from edgekit.core.noun import digest
+from edgekit.core.recipe import FLOAT, Quantize
+from edgekit.core.target import Target
+from edgekit.core.trial import Choice, Refusal, Study, Trial
+from edgekit.devices.connect import connect
+from edgekit.devices.facts import gather
+from edgekit.devices.push import collect, install
+from edgekit.errors import TargetError
+from edgekit.models.program import Program
+from edgekit.pipeline.answers import Answers
+from edgekit.pipeline.build import build, quality_of, recipe_of
+from edgekit.pipeline.events import Event, Listener, silent
+from edgekit.pipeline.job import Job
+from edgekit.search.questions import Candidate, Done, Effort, Goal, answers_from_json, answers_to_json
+from edgekit.search.search import Search
+from edgekit.search.space import LayerSpace, Space
+from edgekit.store.artifacts import ArtifactStore
+from edgekit.store.ledger import Ledger
+
+
+def tune(
+    job: Job, device: Device, target: Target, store: ArtifactStore, ledger: Ledger, *,
+    listen: Listener = silent, install_choice: bool = True,
+) -> Study:  # fmt: skip
+    """The fastest form of the job's model on `device` that keeps its accuracy, measured there and installed there.
+
+    Killed at any point, the same call goes on where it was: every answered question is in the ledger. Where nothing
+    beats the float model by more than the noise, the choice is the float model.
+
+    Raises: what the project, the device, the target or the data get wrong: see errors.py.
+    """
+    began = time.monotonic()
+    with connect(device) as transport, tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+        listen(Event(stage="device", text=f"asking {device.name} what it is"))
+        facts = gather(transport, device)
+        program = _all_int8(job, target, facts)
+        space = _space(program)
+        study = digest("study", job.digest, facts.lasting(), target, space, __version__)[:32]
+        answers = Answers(job, program, space, target, transport, device, ledger, study, Path(scratch), listen)
+        try:
+            done = _search(job, space, answers, ledger, study)
+        finally:
+            collect(transport, device)
+        chosen = build(job, recipe_of(job, done.choice.int8), target, store, listen=listen).artifact
+        listen(Event(stage="test", text="reading the test split, once"))
+        tested = quality_of(job, chosen, store, "test")
+        choice = Choice(
+            device=device.name, target=target.name, trial=space.name(done.choice), artifact=chosen.id,
+            kept_float=done.kept_float, explanation=done.explanation, test=tested,
+        )  # fmt: skip
+        found = Study(
+            id=study, project=job.project.name, model=job.model.spec.digest, device=device.name, target=target.name,
+            minimise=job.project.minimise, max_drop=job.max_drop, choice=choice,
+            trials=tuple(_trial(job, c, chosen if c.point == done.choice else None) for c in done.tried),
+            refusals=(*done.refusals, *_refused(choice)), pushes=done.pushes,
+            seconds=time.monotonic() - began, versions=(("edgekit", __version__), *answers.versions()),
+        )  # fmt: skip
+        ledger.save_study(found, "done")
+        if install_choice and holds(choice):
+            listen(Event(stage="install", text=f"installing {chosen.id[:12]} on {device.name}"))
+            deployment = install(transport, device, chosen, store.folder(chosen), name=job.project.name)
+            ledger.add_deployment(deployment)
+    return found
+
+
+def holds(choice: Choice) -> bool:
+    """Whether the choice keeps every bound on the test split; its drop, not the interval's end, is what is asked."""
+    return all(q.bound is None or q.drop <= q.bound for q in choice.test)
+
+
+def _search(job: Job, space: Space, answers: Answers, ledger: Ledger, study: str) -> Done:
+    budget = job.project.budget
+    search = Search(space, Goal(minimise=job.project.minimise), Effort(pushes=budget.pushes), job.project.seed)
+    ends = time.monotonic() + budget.minutes * 60
+    while not isinstance(question := search.ask(), Done):
+        kept = ledger.answer(study, question.digest)
+        if kept is None:
+            if time.monotonic() > ends:
+                search.stop(f"the budget of {budget.minutes:g} minutes is spent")
+                continue
+            kind = type(question).__name__.lower()
+            kept = ledger.remember(study, question.digest, kind, answers_to_json(answers.of(question)))
+        search.tell(answers_from_json(kept, "ledger"))
+    return question
+
+
+def _all_int8(job: Job, target: Target, facts: Facts) -> Program:
+    if "int8" not in target.numerics.precisions:
+        raise TargetError(f"{target.name} has no precision to choose: it holds {target.numerics.precisions}")
+    step = Quantize(ranges=job.project.compress.ranges)
+    return quantize(job.model, step, target.numerics, job.data["calibration"], features=facts.features)
+
+
+def _space(program: Program) -> Space:
+    macs = layer_macs(program)
+    layers = tuple(LayerSpace(name=name, macs=macs.get(name, 0)) for name in program.layers)
+    return Space(layers=layers, edges=layer_edges(program))
+
+
+def _trial(job: Job, candidate: Candidate, artifact: Artifact | None) -> Trial:
+    return Trial(
+        name=candidate.name, uniform=candidate.uniform,
+        recipe=recipe_of(job, candidate.point.int8) if candidate.point.int8 else FLOAT,
+        artifact=None if artifact is None else artifact.id, size_bytes=candidate.size_bytes,
+        predicted_s=candidate.predicted_s, quality=candidate.quality,
+        comparison=candidate.comparison, measurement=candidate.measurement,
+    )  # fmt: skip
+
+
+def _refused(choice: Choice) -> tuple[Refusal, ...]:
+    if holds(choice):
+        return ()
+    worst = max(choice.test, key=lambda q: q.drop - (q.bound or 0))
+    return (
+        Refusal(
+            what=choice.trial,
+            reason=f"on the test split {worst.metric} drops by {worst.drop:.4f}, more than {worst.bound}: not installed",
+        ),
+    )
+
+
+def with_budget(job: Job, *, pushes: int | None = None, minutes: float | None = None) -> Job:
+    """`job` with another budget."""
+    budget = job.project.budget
+    budget = msgspec.structs.replace(budget, pushes=pushes or budget.pushes, minutes=minutes or budget.minutes)
+    project = msgspec.structs.replace(job.project, budget=budget)
+    return Job(project, job.root, job.model, job.data)
