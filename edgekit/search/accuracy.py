@@ -1,14 +1,14 @@
 """What a form will lose, before it is trained and scored: sums of sensitivities, mapped to true drops by rank.
 
 Losses of single changes do not add up in value but they do in rank, so the sum is mapped to the drop by an isotonic
-regression on the forms that were scored. What pruning loses before fine-tuning counts less than what int8 loses: one
-weight, chosen by the fit, says how much.
+regression on the forms that were scored. What pruning loses before fine-tuning says what it loses after, by a power law
+through the width vectors that were tuned; how much of it counts beside int8's loss is one weight, chosen by the fit.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import sqrt
+from math import exp, inf, sqrt
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -19,7 +19,7 @@ from edgekit.search.price import Table, all_cells
 from edgekit.search.space import Point, Space
 
 Widths = tuple[tuple[str, int], ...]
-_WEIGHTS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+_WEIGHTS = (1.0, 0.5, 2.0, 0.25, 4.0, 0.1, 10.0)
 
 
 def excess(quality: Sequence[Quality]) -> float | None:
@@ -65,17 +65,22 @@ class Sensitivities:
         rate = float(np.median(own or list(self._rates.values()) or [1.0]))
         return self.widths.get((group, width), rate * (1 - width / full) ** 2)
 
-    def table(self, weight: float) -> Table:
-        """Loss as additive terms, widths weighed by `weight`."""
+    @cached_property
+    def int8_table(self) -> Table:
+        """The loss of int8 layers as additive terms."""
         return Table(
             unary={
                 cell: self.of_layer(layer.name)
                 for layer in self.space.layers
                 for cell in all_cells(self.space, layer)
                 if cell[1] == "int8"
-            },
-            width={(g.name, w): weight * self.of_width(g.name, w) for g in self.space.groups for w in g.widths},
+            }
         )
+
+    @cached_property
+    def width_table(self) -> Table:
+        """The loss of widths, before fine-tuning, as additive terms."""
+        return Table(width={(g.name, w): self.of_width(g.name, w) for g in self.space.groups for w in g.widths})
 
     @cached_property
     def _full(self) -> dict[str, int]:
@@ -88,8 +93,43 @@ class Sensitivities:
 
 
 @dataclass(frozen=True)
+class Recovery:
+    """What pruning loses after fine-tuning: a power of what it loses before; exact for the width vectors tuned."""
+
+    scale: float = 0.1
+    power: float = 1.0
+    sd: float = 0.7
+    """Standard deviation of its logarithm."""
+    tuned: Mapping[Widths, float] = field(default_factory=dict)
+
+    def at(self, widths: Widths, before: float) -> tuple[float, float]:
+        """(loss, standard deviation of its logarithm) after fine-tuning."""
+        if widths in self.tuned:
+            return self.tuned[widths], 0.0
+        return (self.scale * before**self.power, self.sd) if before > 0 else (0.0, 0.0)
+
+    def before(self, after: float) -> float:
+        """The loss before fine-tuning that ends at `after`."""
+        return float((max(after, 0.0) / self.scale) ** (1 / self.power))
+
+
+def fit_recovery(tuned: Sequence[tuple[Widths, float, float]]) -> Recovery:
+    """The power law through (widths, loss before, loss after), its power held near 1 by one pseudo-observation."""
+    logs = np.log([(max(before, 1e-12), max(after, 1e-12)) for _, before, after in tuned])
+    known = {widths: after for widths, _, after in tuned}
+    if not len(logs):
+        return Recovery()
+    centre = logs.mean(axis=0)
+    x, y = (logs - centre).T
+    power = float(np.clip((x @ y + 0.5) / (x @ x + 0.5), 0.3, 3.0))
+    residual = y - power * x
+    sd = float(np.sqrt((residual @ residual + 0.4**2) / len(logs)))
+    return Recovery(float(np.exp(centre[1] - power * centre[0])), power, max(sd, 0.1), known)
+
+
+@dataclass(frozen=True)
 class Scored:
-    """A form that was scored as it would be deployed: its sums of sensitivities, and its excess."""
+    """A form that was scored as it would be deployed: what int8 and widths lose, by their parts; and its excess."""
 
     int8: float
     widths: float
@@ -98,55 +138,53 @@ class Scored:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The map from sums of sensitivities to the excess over the bounds. Fitted by `fit_accuracy`."""
+    """The map from losses to the excess over the bounds. Fitted by `fit_accuracy`."""
 
     weight: float = 1.0
     x: tuple[float, ...] = ()
     y: tuple[float, ...] = ()
-    sd: float = field(default=1.0)
+    sd: float = 1.0
 
-    def at(self, int8: float, widths: float) -> float:
-        """The expected excess: linear in the square root of the sum between scored forms and beyond them."""
-        if not self.x:
-            return -1.0
-        x = sqrt(max(int8 + self.weight * widths, 0.0))
+    def at(self, loss: float) -> float:
+        """The expected excess: linear in the root of the loss between scored forms, and beyond them."""
+        x = sqrt(max(loss, 0.0))
         if x <= self.x[-1] or len(self.x) < 2:
             return float(np.interp(x, self.x, self.y))
         slope = max((self.y[-1] - self.y[0]) / (self.x[-1] - self.x[0]), 1e-9)
         return self.y[-1] + slope * (x - self.x[-1])
 
-    def chance(self, int8: float, widths: float) -> float:
-        """The probability that the bounds are kept."""
-        return float(norm.cdf(-self.at(int8, widths) / self.sd)) if self.x else 1.0
-
-    def budgets(self) -> tuple[float, ...]:
-        """Sums of sensitivities to solve for: around the one where the bound is met."""
+    def chance(self, int8: float, widths: float, widths_sd: float = 0.0) -> float:
+        """The probability that the bounds are kept, over what is not known of the loss of widths."""
         if not self.x:
-            return (np.inf,)
-        over = [x for x, y in zip(self.x, self.y, strict=True) if y > 0]
-        within = [x for x, y in zip(self.x, self.y, strict=True) if y <= 0]
-        least, most = max(within, default=0.0), min(over, default=2 * max(self.x) + 1e-9)
+            return 1.0
+        draws = (-1.3, -0.5, 0.0, 0.5, 1.3) if widths_sd and widths else (0.0,)
+        losses = [int8 + self.weight * widths * exp(widths_sd * z) for z in draws]
+        return sum(float(norm.cdf(-self.at(loss) / self.sd)) for loss in losses) / len(losses)
+
+    @property
+    def allowed(self) -> float:
+        """The loss at which the bound is met; infinite where nothing is bounded or nothing scored broke it."""
+        over = [i for i, y in enumerate(self.y) if y > 0]
         if not over:
-            return (*((least * share) ** 2 + 1e-12 for share in (0.7, 1.0, 1.5, 2.0)), np.inf)
-        at = sorted({least + (most - least) * s for s in (0.0, 0.25, 0.5, 0.75, 1.0)} | {0.7 * least, 1.3 * most})
-        return tuple(x**2 + 1e-12 for x in at)
+            return inf
+        i = over[0]
+        if i == 0:
+            return self.x[0] ** 2
+        share = -self.y[i - 1] / (self.y[i] - self.y[i - 1])
+        return (self.x[i - 1] + share * (self.x[i] - self.x[i - 1])) ** 2
 
 
 def fit_accuracy(scored: Sequence[Scored]) -> Accuracy:
     """The monotone map of least squares over the weights in `_WEIGHTS`; nothing bounded gives one that allows all."""
-    if not scored:
-        return Accuracy()
-    y = np.array([s.excess for s in scored])
     best: tuple[float, Accuracy] | None = None
+    y = np.array([s.excess for s in scored])
     for weight in _WEIGHTS if any(s.widths for s in scored) else (1.0,):
         x = np.sqrt([max(s.int8 + weight * s.widths, 0.0) for s in scored])
         order = np.lexsort((y, x))
-        smooth = isotonic_regression(y[order]).x
-        error = float(np.sqrt(np.mean((smooth - y[order]) ** 2)))
-        spread = max(error, 0.1 * abs(float(y.min())), 1e-6)
+        smooth = isotonic_regression(y[order]).x if len(y) else y
+        error = float(np.sqrt(np.mean((smooth - y[order]) ** 2))) if len(y) else 0.0
         knots = dict(zip((float(v) for v in x[order]), (float(v) for v in smooth), strict=True))
-        fitted = Accuracy(weight, tuple(knots), tuple(knots.values()), spread)
         if best is None or error < best[0] * 0.98:
-            best = error, fitted
-    assert best is not None
-    return best[1]
+            spread = max(error, 0.05 * float(abs(y).min(initial=inf)) if len(y) else 0.0, 1e-6)
+            best = error, Accuracy(weight, tuple(knots), tuple(knots.values()), spread)
+    return Accuracy() if best is None else best[1]

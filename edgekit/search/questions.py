@@ -30,12 +30,14 @@ class Effort(Noun, frozen=True, kw_only=True):
     """What the search may spend.
 
     `pushes`: forms put on the device (profiled, measured or both: one), the op farm counted as one. `shapes`: width
-    vectors built without training, to compile or score them quickly. `tunings`: width vectors fine-tuned.
+    vectors built without training, to compile or score them quickly. `tunings`: width vectors fine-tuned. `compiles`:
+    forms built and compiled, most of them mixes of shapes that exist.
     """
 
     pushes: int = 24
     shapes: int = 40
     tunings: int = 8
+    compiles: int = 300
 
 
 class Asked(Noun, frozen=True, kw_only=True):

@@ -7,7 +7,16 @@ from functools import cached_property
 import numpy as np
 
 from edgekit.core.measurement import Comparison, Measurement
-from edgekit.search.accuracy import Accuracy, Scored, Sensitivities, excess, fit_accuracy
+from edgekit.search.accuracy import (
+    Accuracy,
+    Recovery,
+    Scored,
+    Sensitivities,
+    Widths,
+    excess,
+    fit_accuracy,
+    fit_recovery,
+)
 from edgekit.search.correct import LONE_SD, Array, Observed, Posterior, Prices, observed_in
 from edgekit.search.price import Fit, Table
 from edgekit.search.questions import (
@@ -158,6 +167,7 @@ class Beliefs:
     def __init__(self, record: Record) -> None:
         self.record, self.space, self.goal = record, record.space, record.goal
         self.sensitivities = record.sensitivities()
+        self.recovery = self._fit_recovery()
         self.accuracy = self._fit_accuracy()
         self.limit = np.inf if record.goal.max_seconds is None else record.goal.max_seconds / record.float_s
         observed = record.observed()
@@ -211,22 +221,22 @@ class Beliefs:
     def objective(self) -> Table:
         """What a solver minimises."""
         if self.goal.minimise == "loss":
-            return self.loss_table()
+            return self.sensitivities.int8_table
         return self.fit.table if self.goal.minimise == "latency" else self.bytes_fit.table
 
-    def loss_table(self) -> Table:
-        """Loss as additive terms."""
-        return self.sensitivities.table(self.accuracy.weight)
-
     def loss(self, point: Point) -> float:
-        """The sum of sensitivities, widths weighed as the accuracy's fit found."""
-        return self.sensitivities.of_int8(point) + self.accuracy.weight * self.sensitivities.of_widths(point)
+        """What it is expected to lose when it is deployed, widths weighed as the accuracy's fit found."""
+        return self.sensitivities.of_int8(point) + self.accuracy.weight * self._widths(point)[0]
 
     def chance(self, point: Point) -> float:
         """The probability that it keeps every bound on quality: 0 or 1 where it was scored as deployed."""
         if self.record.scored(point) is not None:
             return float(self.record.accepted(point))
-        return self.accuracy.chance(self.sensitivities.of_int8(point), self.sensitivities.of_widths(point))
+        return self.accuracy.chance(self.sensitivities.of_int8(point), *self._widths(point))
+
+    def _widths(self, point: Point) -> tuple[float, float]:
+        """(loss of its widths after fine-tuning, standard deviation of the logarithm)."""
+        return self.recovery.at(point.widths, self.sensitivities.of_widths(point))
 
     def _has_ops(self, point: Point) -> bool:
         return point in self.record.compiled and bool(self.record.compiled[point].ops)
@@ -234,11 +244,22 @@ class Beliefs:
     def _everywhere(self) -> list[Point]:
         return list(dict.fromkeys([*self.record.compiled, *self.record.measured]))
 
+    def _fit_recovery(self) -> Recovery:
+        """From every width vector that was tuned: the form with the least int8 says best what fine-tuning left."""
+        tuned: dict[Widths, tuple[float, float]] = {}
+        for point, answer in self.record.full.items():
+            if self.space.pruned(point):
+                int8 = self.sensitivities.of_int8(point)
+                if point.widths not in tuned or int8 < tuned[point.widths][0]:
+                    tuned[point.widths] = int8, max(answer.loss - int8, 0.1 * answer.loss)
+        full = {widths: Point(widths=widths) for widths in tuned}
+        return fit_recovery([(w, self.sensitivities.of_widths(full[w]), after) for w, (_, after) in tuned.items()])
+
     def _fit_accuracy(self) -> Accuracy:
         scored = []
         for point in dict.fromkeys([self.space.float_form, *self.record.quick, *self.record.full]):
             answer = self.record.scored(point)
             over = None if answer is None else excess(answer.quality)
             if over is not None:
-                scored.append(Scored(self.sensitivities.of_int8(point), self.sensitivities.of_widths(point), over))
+                scored.append(Scored(self.sensitivities.of_int8(point), self._widths(point)[0], over))
         return fit_accuracy(scored)

@@ -35,7 +35,11 @@ from edgekit.search.solve import Program
 from edgekit.search.space import SHARES, Fidelity, Point, Space
 
 _BATCH = 4
-_CANDIDATES = 40
+_CANDIDATES = 20
+_SHAPES = 6
+"""New width vectors in one turn."""
+_TURNS = 3
+"""Turns of solve, compile and score before forms are measured: prices are good, and the device is dear."""
 _ENOUGH = 30
 """Forms to measure before saying that none is better than the best uniform one, where the budget allows."""
 
@@ -85,7 +89,7 @@ class Search:
     def _run(self) -> Steps:
         yield from self._profile()
         yield from self._score_single_changes()
-        yield from self._compile(design(self.space, self._seed, self.effort.shapes // 2))
+        yield from self._compile(self._design())
         yield from self._score_uniforms()
         if self.record.goal.minimise != "loss":
             yield from self._measure([point for point in self._uniforms[1:] if point not in self.record.failed])
@@ -127,6 +131,11 @@ class Search:
         rest = [(g.name, w) for g in self.space.groups for w in g.widths if w < g.full]
         return list(dict.fromkeys(order + rest))[: self.effort.shapes // 2]
 
+    def _design(self) -> Sequence[Point]:
+        """The forms that show every term of the price, as many as half of the effort's compiles."""
+        forms = design(self.space, self._seed, self.effort.shapes // 2)
+        return forms[: max(len(self.space.uniforms), self.effort.compiles // 2)]
+
     def _compile(self, points: Sequence[Point]) -> Steps:
         """Compile `points`; where the runtime shows no ops, only what is needed to know sizes."""
         profile = self.record.profiled[self.space.float_form]
@@ -162,18 +171,24 @@ class Search:
         if room <= 0:
             self._notes.append(f"All {self.effort.pushes} pushes are spent.")
             return False
-        for _ in range(2):
-            fresh = self.effort.shapes - len(self.record.built())
-            yield from self._compile(
-                propose(Beliefs(self.record), self._program, count=_CANDIDATES // 2, new_shapes=min(fresh, 6))
-            )
-        yield from self._score(judge.to_score(Beliefs(self.record), 3 * _BATCH), "full")
-        yield from self._tune()
+        for _ in range(_TURNS):
+            told = len(self.record.full)
+            yield from self._compile(self._proposals())
+            yield from self._score(judge.to_score(Beliefs(self.record), 2 * _BATCH), "full")
+            yield from self._tune()
+            if len(self.record.full) == told:
+                break
         batch = judge.to_measure(Beliefs(self.record), min(_BATCH, room))
         if not batch:
             batch = self._prove(room)
         yield from self._measure(batch)
         return bool(batch)
+
+    def _proposals(self) -> list[Point]:
+        """New candidates, as many as the effort leaves room for."""
+        count = min(_CANDIDATES, self.effort.compiles - len(self.record.compiled))
+        fresh = min(_SHAPES, self.effort.shapes - len(self.record.built()))
+        return propose(Beliefs(self.record), self._program, count=count, new_shapes=fresh) if count > 0 else []
 
     def _tune(self) -> Steps:
         """Score new width vectors quickly, then fine-tune the best of them."""

@@ -4,7 +4,7 @@ A layer's time depends on (precision, channels read, channels written), a produc
 exactly: one share y per cell, whose sums must equal the choices that it stands for. The same holds for the edges.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from edgekit.core.recipe import Precision
 from edgekit.search.price import Table, all_cells
-from edgekit.search.space import Point, Space
+from edgekit.search.space import LayerSpace, Point, Space
 
 Row = dict[int, float]
+Shape = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,38 @@ class Limit:
 
     table: Table
     at_most: float
+
+
+class Fixed:
+    """The program of a space at one shape: only precisions are left to choose, so it is small."""
+
+    def __init__(self, space: Space, shape: Shape) -> None:
+        self._space, self.shape, self._widths = space, shape, dict(shape)
+        layers = tuple(
+            LayerSpace(name=layer.name, precisions=layer.precisions, macs=layer.macs) for layer in space.layers
+        )
+        self._program = Program(Space(layers=layers, edges=space.edges))
+
+    def solve(self, objective: Table, limits: Sequence[Limit] = (), *, exclude: Sequence[Point] = ()) -> Point | None:
+        """As `Program.solve`; `exclude` are points of this shape."""
+        point = self._program.solve(
+            self._narrowed(objective),
+            [Limit(self._narrowed(limit.table), limit.at_most) for limit in limits],
+            exclude=[Point(int8=other.int8) for other in exclude],
+        )
+        return None if point is None else self._space.point(point.int8, self._widths)
+
+    def _narrowed(self, table: Table) -> Table:
+        """The terms of `table` that this shape can have, widths taken out of their keys."""
+        at = self._widths
+        width = {
+            layer.name: (at.get(layer.reads or "", 0), at.get(layer.writes or "", 0)) for layer in self._space.layers
+        }
+        return Table(
+            constant=table.constant + sum(table.width.get(kept, 0.0) for kept in at.items()),
+            unary={(n, p, 0, 0): price for (n, p, *kept), price in table.unary.items() if width[n] == tuple(kept)},
+            pair={(a, b, p, q, 0): v for (a, b, p, q, kept), v in table.pair.items() if width[a][1] == kept},
+        )
 
 
 class Program:
@@ -55,13 +88,14 @@ class Program:
         limits: Sequence[Limit] = (),
         *,
         exclude: Sequence[Point] = (),
-        widths: Mapping[str, int] | None = None,
-        gap: float = 1e-4,
-        nodes: int = 4000,
+        shapes: Sequence[Shape] = (),
+        gap: float = 3e-3,
+        nodes: int = 500,
     ) -> Point | None:
-        """The point of least `objective` within `limits` that is not in `exclude`; None if there is none.
+        """The point of least `objective` within `limits`; None if there is none.
 
-        `widths` fixes groups. The same program gives the same point: it stops by `gap` or `nodes`, never by a clock.
+        It is not in `exclude` and its widths are not in `shapes`. The same program gives the same point: it stops by
+        `gap` or `nodes`, never by a clock.
         """
         from scipy.optimize import Bounds, LinearConstraint, milp
         from scipy.sparse import csr_matrix
@@ -72,7 +106,7 @@ class Program:
             scale = max(abs(v) for v in row.values()) if row else 1.0
             rows.append(({i: v / scale for i, v in row.items()}, -np.inf, (limit.at_most - constant) / scale))
         rows += [self._cut(point) for point in exclude]
-        rows += [({self._names[("z", *kept)]: 1.0}, 1.0, 1.0) for kept in (widths or {}).items()]
+        rows += [({self._names[("z", *kept)]: -1.0 for kept in shape}, 1.0 - len(shape), np.inf) for shape in shapes]
         goal, _ = self._terms(objective)
         cost = np.zeros(len(self._names))
         cost[list(goal)] = list(goal.values())
