@@ -14,6 +14,11 @@ ONNX_X86 = Target(
     numerics=AFFINE, limits=Limits(opset=20, ir_version=10),
 )  # fmt: skip
 
+TFLITE_X86 = Target(
+    name="tflite-x86_64", title="TFLite on x86-64", format="tflite", runtime="litert",
+    numerics=Numerics(precisions=("fp32", "int8"), activations="int8-affine", weights="int8-per-channel"),
+)  # fmt: skip
+
 
 class Residual(nn.Module):
     """A ResNet of two blocks, the second with a projection."""

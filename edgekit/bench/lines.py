@@ -73,11 +73,15 @@ class CompiledLine(Noun, frozen=True, kw_only=True):
 
 
 class FarmedLine(Noun, frozen=True, kw_only=True):
-    """An op of a farm: seconds round by round, or why there are none. `index` counts within the form's farm."""
+    """An op of a farm: seconds of its two files round by round, or why there are none.
+
+    `index` counts within the form's farm.
+    """
 
     id: str
     index: int
-    seconds: tuple[float, ...] = ()
+    once: tuple[Seconds, ...] = ()
+    often: tuple[Seconds, ...] = ()
     error: str | None = None
 
 

@@ -7,15 +7,41 @@ its activation or its sum) is that op's trace plus the difference of the two in 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean, median
+from statistics import fmean
+from typing import NamedTuple
 
 from edgekit.core.price import OpPrice, OpSignature, TracedOp
 
 TRACE_ERROR = 0.04
 """The share by which a traced op's time is taken to be off, at least: runs of one op in one graph differ by that."""
 
-Farmed = Mapping[OpSignature, Sequence[float]]
-"""Seconds of an op alone, round by round."""
+
+class Alone(NamedTuple):
+    """Seconds of an op in a farm, and bounds that hold them at 95 %."""
+
+    seconds: float
+    low_s: float
+    high_s: float
+
+
+Farmed = Mapping[OpSignature, Alone]
+
+
+def alone(once: Sequence[float], often: Sequence[float], copies: int) -> Alone:
+    """The op in a file of `copies` of it: what those copies but one add, at the lower quartile of the rounds.
+
+    The lower quartile, since other programs only ever add; the bounds are order statistics around it.
+
+    >>> alone([1.0, 1.0, 1.0, 1.5], [9.0, 9.0, 9.0, 20.0], copies=9).seconds
+    1.0
+    """
+    if not once or len(once) != len(often):
+        raise ValueError(f"want as many rounds with one as with {copies}, got {len(once)} and {len(often)}")
+    a, b = sorted(once), sorted(often)
+    n = len(a)
+    at, spread = (n - 1) // 4, max(round(1.96 * (n * 3 / 16) ** 0.5), 1)
+    low, high = max(at - spread, 0), min(at + spread, n - 1)
+    return Alone(*((b[i] - a[j]) / (copies - 1) for i, j in ((at, at), (low, at), (high, at))))
 
 
 def without_overhead(seconds: Mapping[str, float], whole_s: float | None) -> dict[str, float]:
@@ -61,9 +87,9 @@ def farm_prices(farmed: Farmed, known: Mapping[OpSignature, OpPrice]) -> dict[Op
     """The price of every farmed op that is not `known`."""
     base = dispatch_s(known.values())
     return {
-        signature: _farm_price(signature, seconds, base, known, farmed)
-        for signature, seconds in farmed.items()
-        if signature not in known and seconds
+        signature: _farm_price(signature, own, base, known, farmed)
+        for signature, own in farmed.items()
+        if signature not in known
     }
 
 
@@ -91,22 +117,13 @@ def _trace_price(signature: OpSignature, seconds: Sequence[float]) -> OpPrice:
 
 
 def _farm_price(
-    signature: OpSignature, seconds: Sequence[float], base: float, known: Mapping[OpSignature, OpPrice], farmed: Farmed
+    signature: OpSignature, own: Alone, base: float, known: Mapping[OpSignature, OpPrice], farmed: Farmed
 ) -> OpPrice:
-    alone, low, high = _median_and_bounds(seconds)
     twin = sibling(signature, known)
-    if twin is not None and farmed.get(twin):
+    if twin is not None and twin in farmed:
         # The twin's trace says by how much the whole model differs from the farm, for just this convolution.
-        base = known[twin].seconds - _median_and_bounds(farmed[twin])[0]
+        base = known[twin].seconds - farmed[twin].seconds
     return OpPrice(
         signature=signature, source="farm",
-        seconds=max(alone + base, 0.0), low_s=max(low + base, 0.0), high_s=max(high + base, 0.0),
+        seconds=max(own.seconds + base, 0.0), low_s=max(own.low_s + base, 0.0), high_s=max(own.high_s + base, 0.0),
     )  # fmt: skip
-
-
-def _median_and_bounds(seconds: Sequence[float]) -> tuple[float, float, float]:
-    """The median, and order statistics that hold it at 95 % from six values on (all of them for fewer)."""
-    ordered = sorted(seconds)
-    n = len(ordered)
-    rank = max(int(n / 2 - 0.98 * n**0.5), 0)
-    return median(ordered), ordered[rank], ordered[n - 1 - rank]

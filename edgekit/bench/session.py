@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from edgekit.bench.lines import AGENT_SCHEMA, Line, NodeLine, State, decode, packed, unpacked
-from edgekit.bench.prices import farm_prices, to_farm, trace_prices, without_overhead
+from edgekit.bench.prices import Alone, alone, farm_prices, to_farm, trace_prices, without_overhead
 from edgekit.bench.statistics import compare, enough, latency
 from edgekit.core.measurement import Comparison, Conditions, Measurement, Options, Reading, Round
 from edgekit.core.noun import Noun
@@ -16,10 +16,12 @@ from edgekit.core.price import OpPrice, OpSignature, TracedOp
 from edgekit.devices.said import readable
 from edgekit.devices.transport import Transport
 from edgekit.errors import DeviceError, MeasureError
-from edgekit.graph.farm import Farm, farms
+from edgekit.graph.farm import COPIES, Farm, farms
 from edgekit.graph.signatures import CompiledGraph, Ran, compiled_graph
 
-TRACE_CALLS = 50
+TRACE_LOADS = 3
+"""One load alone is up to 9 % slow."""
+TRACE_CALLS = 20
 FARM_ROUNDS = 15
 FARM_TOGETHER = 3
 """Ops timed against each other: two files each, and more than six files at once slow each other."""
@@ -130,33 +132,28 @@ class Bench:
 
         Raises: DeviceError if a form does not run.
         """
-        return tuple(graph for graph, _ in self._compiled(forms, calls=1))
+        return tuple(graph for graph, _ in self._compiled(forms, calls=1, loads=1))
 
-    def trace(self, form: Form, calls: int = TRACE_CALLS) -> tuple[CompiledGraph, tuple[TracedOp, ...]]:
-        """The form as compiled, and the seconds of each of its ops in it, with nothing else loaded.
+    def trace(
+        self, forms: Sequence[Form], *, calls: int = TRACE_CALLS, loads: int = TRACE_LOADS
+    ) -> tuple[tuple[CompiledGraph, tuple[TracedOp, ...]], ...]:
+        """Each form as compiled, and the seconds of each of its ops in it, with nothing else loaded.
 
-        Their sum is the form's time without profiling.
+        A form's ops add up to its time without profiling. Times are the least of `loads` loads, the forms in turn.
 
-        Raises: DeviceError if the form does not run.
+        Raises: DeviceError if a form does not run.
         """
-        [(graph, seconds)] = self._compiled((form,), calls=calls)
-        ops = tuple(
-            TracedOp(name=node.name, signature=node.signature, seconds=seconds[node.name])
-            for node in graph.nodes
-            if node.signature is not None and node.name in seconds
-        )
-        return graph, ops
+        return tuple((graph, _traced(graph, us)) for graph, us in self._compiled(forms, calls=calls, loads=loads))
 
-    def _compiled(self, forms: Sequence[Form], calls: int) -> Iterator[tuple[CompiledGraph, Mapping[str, float]]]:
+    def _compiled(
+        self, forms: Sequence[Form], *, calls: int, loads: int
+    ) -> Iterator[tuple[CompiledGraph, Mapping[str, float]]]:
         if self.options.runtime != "onnxruntime":
             yield from ((CompiledGraph(form=form.id, model=b"", nodes=()), {}) for form in forms)
             return
-        timeout_s = COMPILE_S * len(forms) + calls
-        found = [
-            line.compiled
-            for line in self._ask("compile", timeout_s=timeout_s, forms=forms, calls=calls)
-            if line.compiled is not None
-        ]
+        timeout_s = COMPILE_S * len(forms) * loads + 2 * calls * loads
+        lines = self._ask("compile", timeout_s=timeout_s, forms=forms, calls=calls, loads=loads, whole=calls > 1)
+        found = [line.compiled for line in lines if line.compiled is not None]
         if [line.id for line in found] != [form.id for form in forms]:
             raise MeasureError(f"{self.transport.name}: the agent compiled other forms than it was given")
         for line in found:
@@ -181,8 +178,8 @@ class Bench:
             return prices
         return prices | farm_prices(self.farm(forms, farms(compiled, wanted)), prices)
 
-    def farm(self, forms: Sequence[Form], cut: Sequence[Farm]) -> dict[OpSignature, tuple[float, ...]]:
-        """Seconds of each op alone, round by round. Ops that the runtime refuses alone are left out.
+    def farm(self, forms: Sequence[Form], cut: Sequence[Farm]) -> dict[OpSignature, Alone]:
+        """Seconds of each op alone. Ops that the runtime refuses alone are left out.
 
         Raises: DeviceError, MeasureError.
         """
@@ -200,8 +197,9 @@ class Bench:
         timeout_s = COMPILE_S * len(cut) + 10.0 * len(signatures)
         found = {}
         for line in self._ask("farm", timeout_s=timeout_s, farms=job, rounds=FARM_ROUNDS, together=FARM_TOGETHER):
-            if line.farmed is not None and (line.farmed.id, line.farmed.index) in signatures and line.farmed.seconds:
-                found[signatures[line.farmed.id, line.farmed.index]] = line.farmed.seconds
+            farmed = line.farmed
+            if farmed is not None and (farmed.id, farmed.index) in signatures and len(farmed.once) > 0:
+                found[signatures[farmed.id, farmed.index]] = alone(farmed.once, farmed.often, COPIES)
         return found
 
     def measurement(
@@ -243,6 +241,14 @@ class Bench:
                 raise
             raise DeviceError(f"{name}: {readable(error)}") from failure
         raise MeasureError(f"{name}: the agent ended before its job did")
+
+
+def _traced(graph: CompiledGraph, seconds: Mapping[str, float]) -> tuple[TracedOp, ...]:
+    return tuple(
+        TracedOp(name=node.name, signature=node.signature, seconds=seconds[node.name])
+        for node in graph.nodes
+        if node.signature is not None and node.name in seconds
+    )
 
 
 def _ran(node: NodeLine) -> Ran:

@@ -3,10 +3,13 @@
 Only the command that is asked for is imported: `edgekit --help` loads nothing heavy.
 """
 
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -62,7 +65,8 @@ def run(arguments: Sequence[str]) -> int:
     """The exit code of a command line; what it says goes to stdout, errors to stderr as one line."""
     state = State()
     try:
-        code = _call(arguments, state)
+        with _quiet_libraries(unless="--debug" in arguments):
+            code = _call(arguments, state)
         sys.stdout.flush()
     except BrokenPipeError:
         _let_go_of_stdout()
@@ -75,6 +79,22 @@ def run(arguments: Sequence[str]) -> int:
         line, code = told(error)
         print(f"edgekit: {printable(line)}", file=sys.stderr)  # noqa: T201
     return code
+
+
+@contextmanager
+def _quiet_libraries(*, unless: bool) -> Iterator[None]:
+    """Keeps what libraries log and warn of off the terminal: their errors reach the user as one line of ours."""
+    if unless:
+        yield
+        return
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _call(arguments: Sequence[str], state: State) -> int:

@@ -89,9 +89,9 @@ def _groups(trace: Trace) -> tuple[list[ChannelGroup], dict[str, Tensor], list[R
     alike: dict[tuple[tuple[int, int], ...], list[int]] = {}
     for root, places in stored.items():
         alike.setdefault(tuple(places.items()), []).append(root)
-    groups, units, refused = [], {}, []
-    for places, roots in alike.items():
-        used = [(slots[index], count) for index, count in places]
+    groups, units, refused = [], {}, []  # type: ignore[var-annotated]
+    for held, roots in alike.items():
+        used = [(slots[index], count) for index, count in held]
         group = _group(used, len(roots), {g.name for g in groups})
         if group is None:
             continue

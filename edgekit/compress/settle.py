@@ -39,7 +39,7 @@ def _functional(node: Node) -> object | None:
     if not isinstance(changed, Node) or getattr(changed.target, "overloadpacket", None) in _VIEWS:
         return None
     packet = getattr(aten, schema.name.removeprefix("aten::").removesuffix("_"), None)
-    return getattr(packet, node.target._overloadname, None)  # type: ignore[union-attr]
+    return getattr(packet, node.target._overloadname, None)
 
 
 def _read_result_later_(graph: Graph, node: Node) -> None:

@@ -28,7 +28,8 @@ def fold_weights_(model: ir.Model) -> ir.Model:
         source = quantize.inputs[0]
         steps = _steps(weight, quantize, _bounds(clip))
         name = f"{source.name if source is not None else node.name}_int8"
-        if name in model.graph.initializers and not np.array_equal(constant(model.graph.initializers[name]), steps):
+        there = constant(model.graph.initializers.get(name))
+        if there is not None and not np.array_equal(there, steps):
             name = f"{name}_{node.outputs[0].name}"
         node.replace_input_with(0, add_constant_(model.graph, name, steps))
     return drop_unused_(model)

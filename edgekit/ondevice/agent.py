@@ -181,7 +181,7 @@ def last_change(times):
     """The index at which a series is level from on: past its last change point of more than 2 %.
 
     Change points by Pettitt's test on ranks (1979) at 5 %, each the start of the next search. It sees none in fewer
-    than 12 values.
+    than 12 values, so values at the start that stand out from the rest are passed by as well.
     """
     start = 0
     while len(times) - start >= 8:
@@ -201,6 +201,11 @@ def last_change(times):
         if abs(middle(tail[:at]) / middle(tail[at:]) - 1) <= 0.02:
             break
         start += at
+    tail = times[start:]
+    usual = middle(tail) if tail else 0.0
+    spread = middle([abs(t - usual) for t in tail]) if tail else 0.0
+    while start < len(times) // 2 and times[start] > usual + 5 * spread + 0.02 * usual:
+        start += 1
     return start
 
 
@@ -326,26 +331,50 @@ def within(values):
 
 
 def do_compile(job):
-    """For each form the graph that the runtime made of it, and each node's time and outputs over `calls` calls."""
-    for form in job["forms"]:
-        with scratch(form) as folder:
+    """For each form the graph that the runtime made of it, and each node's time and outputs.
+
+    Times are the least of `loads` loads of `calls` calls each, since one load alone is often slow; the forms take
+    turns, so that a slow moment meets all of them.
+    """
+    graphs, nodes, wholes = {}, {}, {}
+    for load in range(job["loads"]):
+        for form in job["forms"]:
             data = samples(form)
-            model = compile_form(form, folder, job["threads"], True)
-            skipped = min(3, job["calls"] - 1)
-            for i in range(job["calls"]):
-                model.run(data[i % len(data)])
-            with open(model.session.end_profiling()) as file:
-                found = nodes_of(json.load(file), skipped)
-            del model
-            with open(os.path.join(folder, GRAPH), "rb") as file:
-                graph = file.read()
-        nodes = []
-        for name, entry in found.items():
-            args = entry["args"]
-            node = {"name": name, "op": args.get("op_name"), "outputs": args.get("output_type_shape", [])}
-            nodes.append(dict(node, us=within(entry["us"])))
-        whole = whole_call(form, job, data) if job["calls"] > 1 else None
-        say(compiled={"id": form["id"], "graph": packed(graph), "nodes": nodes, "whole_us": whole})
+            graphs[form["id"]], found = profile(form, job, data)
+            for name, entry in found.items():
+                node = nodes.setdefault(form["id"], {}).setdefault(name, dict(entry))
+                node["us"] = min(node["us"], entry["us"])
+            if job["whole"]:
+                wholes.setdefault(form["id"], []).append(whole_call(form, job, data))
+            if load == job["loads"] - 1:
+                say(
+                    compiled={
+                        "id": form["id"],
+                        "graph": packed(graphs.pop(form["id"])),
+                        "nodes": list(nodes.pop(form["id"], {}).values()),
+                        "whole_us": min(wholes.pop(form["id"])) if job["whole"] else None,
+                    }
+                )
+
+
+def profile(form, job, data):
+    """One load: the optimized graph's bytes, and by name what its nodes took and wrote."""
+    with scratch(form) as folder:
+        model = compile_form(form, folder, job["threads"], True)
+        for i in range(job["calls"]):
+            model.run(data[i % len(data)])
+        with open(model.session.end_profiling()) as file:
+            found = nodes_of(json.load(file), min(3, job["calls"] - 1))
+        with open(os.path.join(folder, GRAPH), "rb") as file:
+            graph = file.read()
+    del model
+    gc.collect()
+    nodes = {}
+    for name, entry in found.items():
+        args = entry["args"]
+        node = {"name": name, "op": args.get("op_name"), "outputs": args.get("output_type_shape", [])}
+        nodes[name] = dict(node, us=within(entry["us"]))
+    return graph, nodes
 
 
 def whole_call(form, job, data):
@@ -357,6 +386,8 @@ def whole_call(form, job, data):
         began = clock()
         model.run(data[i % len(data)])
         found.append((clock() - began) * 1e6)
+    del model
+    gc.collect()
     return within(found[3:])
 
 
@@ -386,7 +417,7 @@ def unoptimized(options):
 
 
 def do_farm(job):
-    """Seconds of single ops: (the file with nine - the file with one) / 8, round by round, few files loaded at once."""
+    """Seconds of files of single ops, with the op once and nine times, round by round, few files loaded at once."""
     for farm in job["farms"]:
         with scratch(farm["form"]) as folder:
             compile_form(farm["form"], folder, job["threads"], False)
@@ -421,9 +452,9 @@ def time_ops(job, folder, values, ops, form):
     for _ in range(job["rounds"]):
         for _, pair, feed, found in loaded:
             once, often = [least_of(clock, session, feed) for session in pair]
-            found.append((often - once) / 8)
+            found.append((once, often))
     for index, _, _, found in loaded:
-        say(farmed={"id": form["id"], "index": index, "seconds": found})
+        say(farmed={"id": form["id"], "index": index, "once": [o for o, _ in found], "often": [o for _, o in found]})
 
 
 def least_of(clock, session, feed):

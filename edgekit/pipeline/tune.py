@@ -127,7 +127,7 @@ def _refused(choice: Choice) -> tuple[Refusal, ...]:
     return (
         Refusal(
             what=choice.trial,
-            reason=f"on the test split {worst.metric} drops by {worst.drop:.4f}, more than {worst.bound}: not installed",
+            reason=f"on the test split {worst.metric} drops by {worst.drop:.4f}, bound {worst.bound}: not installed",
         ),
     )
 

@@ -164,18 +164,18 @@ class ArtifactStore:
     def find(self, text: str) -> Artifact:
         """The artifact that `text` names: its id, a unique prefix of it (4 letters or more), or name@prefix.
 
-        Raises: ArtifactError if there is none, or more than one, or it is damaged.
+        Raises: UsageError if there is none, or more than one; ArtifactError if it is damaged.
         """
         name, _, prefix = text.rpartition("@")
         if len(prefix) < SHORTEST_PREFIX:
-            raise ArtifactError(f"artifact {text!r}: want an id or its first {SHORTEST_PREFIX} letters or more")
+            raise UsageError(f"artifact {text!r}: want an id or its first {SHORTEST_PREFIX} letters or more")
         hits = [f for f in self._folders() if f.name.startswith(prefix.lower())]
         artifacts = [a for a in map(read_artifact, hits) if not name or a.name == name]
         if not artifacts:
-            raise ArtifactError(f"artifact {text!r}: none in {self.root}: `edgekit artifacts` lists those that are")
+            raise UsageError(f"artifact {text!r}: none in {self.root}: `edgekit artifacts list` shows those that are")
         if len(artifacts) > 1:
             names = ", ".join(a.id[:12] for a in artifacts[:4])
-            raise ArtifactError(f"artifact {text!r}: {len(artifacts)} match ({names}): write more letters")
+            raise UsageError(f"artifact {text!r}: {len(artifacts)} match ({names}): write more letters")
         check_files(artifacts[0], self.folder(artifacts[0]))
         return artifacts[0]
 

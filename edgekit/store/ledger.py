@@ -120,12 +120,12 @@ class Ledger:
         return tuple(StudyRow(**row) for row in rows)
 
     def study(self, text: str) -> Study:
-        """The study whose id is `text` or, where it is the only one, begins with it. Raises: StoreError if none."""
+        """The study whose id is `text` or, where it is the only one, begins with it. Raises: UsageError if none."""
         hits = [row.id for row in self.studies() if row.id.startswith(text)]
         exact = [found for found in hits if found == text] or hits
         if not text or len(exact) != 1:
             said = "more than one begins so, write more letters" if exact else "there is none"
-            raise StoreError(f"study {text!r}: {said}: `edgekit report` lists them")
+            raise UsageError(f"study {text!r}: {said}: `edgekit report` lists them")
         return self._bodies(select(t.STUDIES.c.body).where(t.STUDIES.c.id == exact[0]), Study)[0]
 
     def forget_study(self, study: str) -> None:

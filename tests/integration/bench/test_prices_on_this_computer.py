@@ -104,7 +104,7 @@ def test_a_mix_is_priced_whole_from_the_traces_of_the_uniform_forms_and_a_farm(
     bench: Bench, forms: dict[str, Form]
 ) -> None:
     compiled = bench.compile(list(forms.values()))
-    traces = [op for name in ("float", "int8") for op in bench.trace(forms[name], calls=10)[1]]
+    traces = [op for _, ops in bench.trace([forms["float"], forms["int8"]], calls=10) for op in ops]
     prices = bench.price_ops(list(forms.values()), compiled, traces=traces)
     for graph in compiled:
         assert set(graph.signatures) <= set(prices)
@@ -119,6 +119,5 @@ def test_the_farm_runs_every_op_of_the_net_alone(bench: Bench, forms: dict[str, 
     cut = farms(compiled, compiled[0].signatures)
     found = bench.farm([forms["mix"]], cut)
     assert set(found) == set(compiled[0].signatures)
-    assert all(len(seconds) == 15 for seconds in found.values())
     convolution = next(s for s in found if s.kind.endswith("QLinearConv"))
-    assert sorted(found[convolution])[7] > 0
+    assert 0 < found[convolution].seconds < 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.errors import ArtifactError, StoreError
+from edgekit.errors import ArtifactError, StoreError, UsageError
 from edgekit.store.artifacts import ArtifactStore, read_artifact
 from tests.unit.store.nouns import make_artifact
 
@@ -109,7 +109,7 @@ def test_an_artifact_of_a_newer_edgekit_is_refused_in_words(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("text", "said"), [("ab", "first 4 letters"), ("beefbeef", "none in"), ("", "first 4")])
 def test_a_name_that_finds_nothing_is_told_in_words(store: ArtifactStore, text: str, said: str) -> None:
-    with pytest.raises(ArtifactError, match=said):
+    with pytest.raises(UsageError, match=said):
         store.find(text)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from edgekit.core.release import Deployment
-from edgekit.errors import StoreError
+from edgekit.errors import StoreError, UsageError
 from edgekit.store.engine import mask, open_engine, transaction
 from edgekit.store.gc import forget_old_studies
 from edgekit.store.ledger import Ledger
@@ -92,9 +92,9 @@ def test_studies_are_listed_newest_first_and_found_by_a_unique_beginning(tmp_pat
         ledger.save_study(study("abc1"), "done")
         assert [(row.id, row.state) for row in ledger.studies()] == [("abc1", "done"), ("abd2", "done")]
         assert ledger.study("abc").id == "abc1"
-        with pytest.raises(StoreError, match="more than one"):
+        with pytest.raises(UsageError, match="more than one"):
             ledger.study("ab")
-        with pytest.raises(StoreError, match="there is none"):
+        with pytest.raises(UsageError, match="there is none"):
             ledger.study("zz")
 
 

@@ -1,0 +1,256 @@
+"""Commands on a project: the whole way with a small net, and each way to write a project wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgekit.cli.main import run
+
+MODEL = """
+import torch
+
+
+def net():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3), torch.nn.ReLU(),
+        torch.nn.Flatten(), torch.nn.Linear(128, 4),
+    ).eval()
+
+
+class Branches(torch.nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+def branches():
+    return Branches()
+
+
+class Nan(torch.nn.Module):
+    def forward(self, x):
+        return x.flatten(1) / 0.0 * 0.0
+
+
+def nan():
+    return Nan()
+
+
+def number():
+    return 3
+
+
+def broken():
+    raise RuntimeError("no weights today")
+"""
+
+DATA = """
+import numpy as np
+
+INPUTS = np.random.default_rng(0).normal(size=(64, 1, 8, 8)).astype(np.float32)
+LABELS = INPUTS.reshape(64, -1)[:, :4].argmax(1)
+
+
+def good():
+    return INPUTS, LABELS
+
+
+def empty():
+    return INPUTS[:0], LABELS[:0]
+
+
+def wrong_shape():
+    return INPUTS[:, :, :5], LABELS
+
+
+def not_a_number():
+    return INPUTS * np.nan, LABELS
+
+
+def fails():
+    raise OSError("no such disk")
+"""
+
+PROJECT = """
+schema = 1
+name = "tiny"
+[model]
+source = "model.py:net"
+shape = [1, 1, 8, 8]
+[data]
+calibration = "data.py:good"
+validation = "data.py:good"
+test = "data.py:good"
+[metric]
+name = "agreement"
+max_drop = "50%"
+[budget]
+pushes = 4
+minutes = 2
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "model.py").write_text(MODEL)
+    (folder / "data.py").write_text(DATA)
+    (folder / "project.toml").write_text(PROJECT)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    return folder / "project.toml"
+
+
+Call = Callable[..., str]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs a command that must end with this code; what it prints."""
+
+    def call(*words: str, code: int = 0) -> str:
+        got = run(words)
+        out, err = capsys.readouterr()
+        assert got == code, err
+        return out
+
+    return call
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], edgekit_home: Path) -> Call:
+    """Runs a command that must be refused as usage; its one line. No file is left in the project or the store."""
+
+    def call(*words: str, code: int = 2) -> str:
+        before = set(Path().rglob("*"))
+        got = run(words)
+        out, err = capsys.readouterr()
+        lines = [line for line in err.splitlines() if line.startswith("edgekit: ")]
+        assert (got, out, len(lines)) == (code, "", 1), (got, out, err)
+        assert err.endswith(lines[0] + "\n")
+        assert "Traceback" not in err
+        assert set(Path().rglob("*")) == before
+        assert not list(edgekit_home.glob("artifacts/content/*"))
+        return lines[0]
+
+    return call
+
+
+def test_a_net_is_converted_measured_pushed_and_collected(
+    project: Path, said: Call, edgekit_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = {
+        recipe: json.loads(said("convert", "project.toml", "--target", "onnx-x86_64", "--recipe", recipe, "--json"))
+        for recipe in ("float", "int8")
+    }
+    one, other = (built[recipe]["artifact"]["id"] for recipe in ("float", "int8"))
+    assert one != other
+    assert built["float"]["quality"][0]["drop"] == 0
+    assert {a["id"] for a in json.loads(said("artifacts", "list", "--json"))} == {one, other}
+    code = run(["bench", one[:8], other[:8], "--json"])
+    compared = json.loads(capsys.readouterr().out)["comparison"]
+    assert (compared["baseline"], compared["candidate"]) == (one, other)
+    assert code == (0 if compared["verdict"] == "faster" else 1)
+    assert "is active" in said("push", f"tiny@{other[:8]}", "--device", "local")
+    assert "was active already" in said("push", other, "--device", "local")
+    pushed = json.loads(said("push", one, "--device", "local", "--json"))
+    assert pushed["deployment"]["previous"].endswith(other)
+    assert "removed 0 artifacts" in said("gc", "--min-age", "0")
+    assert not list((edgekit_home / "local" / "bench").iterdir())
+
+
+def test_an_artifact_that_nothing_refers_to_is_collected(project: Path, said: Call) -> None:
+    said("convert", "project.toml", "--target", "onnx-x86_64", "--recipe", "float")
+    assert "would remove 1 artifacts" in said("gc", "--min-age", "0", "--dry-run")
+    assert "removed 1 artifacts" in said("gc", "--min-age", "0")
+    assert json.loads(said("artifacts", "list", "--json")) == []
+
+
+def test_a_recipe_is_applied_scored_and_written(project: Path, said: Call, refused: Call) -> None:
+    made = json.loads(said("compress", "project.toml", "--out", "small.pt2", "--json"))
+    assert len(made["int8"]) == len(made["layers"]) == 3
+    assert Path("small.pt2").stat().st_size > 0
+    assert "small.pt2: exists" in refused("compress", "project.toml", "--out", "small.pt2")
+    assert "want a .pt2" in refused("compress", "project.toml", "--out", "small.bin")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said_in_words"),
+    [
+        ('"model.py:net"', '"modle.py:net"', "modle.py"),
+        ('"model.py:net"', '"model.py:nte"', "nte"),
+        ('"model.py:net"', '"model.py:number"', "number"),
+        ('"model.py:net"', '"model.py:broken"', "no weights today"),
+        ('"model.py:net"', '"model.py:nan"', "NaN"),
+        ('"model.py:net"', '"model.py:branches"', "model.py:"),
+        ("[1, 1, 8, 8]", "[1, 3, 8, 8]", "channels"),
+        ("[1, 1, 8, 8]", '"1x1x8x8"', "$.model.shape"),
+        ('calibration = "data.py:good"', 'calibration = "data.py:empty"', "calibration"),
+        ('calibration = "data.py:good"', 'calibration = "data.py:nope"', "nope"),
+        ('calibration = "data.py:good"', 'calibration = "data.py:fails"', "no such disk"),
+        ('validation = "data.py:good"', 'validation = "data.py:not_a_number"', "NaN"),
+        ('validation = "data.py:good"', 'validation = "none.npz"', "none.npz"),
+        ('validation = "data.py:good"\n', "", "validation"),
+        ('test = "data.py:good"', 'test = "data.py:wrong_shape"', "test"),
+        ("schema = 1", "schema = 7", "install a newer edgekit"),
+        ('max_drop = "50%"', 'max_drop = "150%"', "max_drop"),
+        ("pushes = 4", "pushes = 1", "pushes"),
+        ("pushes = 4", "puhses = 4", "puhses"),
+        ('name = "tiny"', 'name = "../tiny"', "name must be"),
+        ("[budget]", "[budget", "project.toml"),
+    ],
+)
+def test_a_project_that_is_wrong_is_one_line_with_its_place(
+    project: Path, refused: Call, old: str, new: str, said_in_words: str
+) -> None:
+    text = project.read_text()
+    assert old in text
+    project.write_text(text.replace(old, new, 1))
+    assert said_in_words in refused("convert", "project.toml", "--target", "onnx-x86_64", "--recipe", "int8")
+
+
+@pytest.mark.parametrize(
+    ("words", "said_in_words"),
+    [
+        (("tune", "none.toml"), "none.toml: no such project file"),
+        (("tune", "project.toml", "--device", "nope"), "device 'nope'"),
+        (("tune", "project.toml", "--target", "nope"), "target 'nope'"),
+        (("tune", "project.toml", "--max-drop", "2"), "--max-drop"),
+        (("tune", "project.toml", "--report", "none/report.html"), "no such folder"),
+        (("convert", "project.toml", "--target", "nope"), "target 'nope'"),
+        (("convert", "project.toml"), "--target"),
+        (("convert", "project.toml", "--target", "onnx-x86_64", "--recipe", "int7"), "int7"),
+        (("bench", "abcdef", "123456"), "artifact 'abcdef'"),
+        (("bench", "abcdef"), "B"),
+        (("push", "abcdef", "--device", "local"), "artifact 'abcdef'"),
+        (("report", "nope"), "study 'nope'"),
+    ],
+)
+def test_a_command_that_is_wrong_is_one_line(
+    project: Path, refused: Call, words: tuple[str, ...], said_in_words: str
+) -> None:
+    assert said_in_words in refused(*words)
+
+
+def test_a_recipe_file_that_is_wrong_is_one_line_with_its_key(project: Path, refused: Call) -> None:
+    Path("r.toml").write_text('[[step]]\nkind = "quantize"\ndefualt = "int8"\n')
+    line = refused("convert", "project.toml", "--target", "onnx-x86_64", "--recipe", "r.toml")
+    assert "r.toml" in line
+    assert "defualt" in line
+
+
+def test_a_net_is_tuned_and_its_study_is_kept_and_shown_again(
+    project: Path, said: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["tune", "project.toml", "--device", "local"]) in (0, 1)
+    capsys.readouterr()
+    assert Path("report.html").stat().st_size > 100_000
+    (study,) = json.loads(said("report", "--json"))
+    assert (study["project"], study["device"], study["state"]) == ("tiny", "local", "done")
+    assert "tiny" in said("report", study["id"][:8], "--out", "again.html")
+    assert json.loads(said("report", study["id"], "--json"))["choice"]["device"] == "local"
+    assert Path("again.html").read_bytes() == Path("report.html").read_bytes()
+    assert "removed 0 artifacts" in said("gc", "--min-age", "0")
