@@ -37,7 +37,7 @@ SPLITS: dict[str, tuple[int, dict[str, tuple[str, ...]]]] = {
         },
     ),
     "validation": (
-        40,
+        60,
         {
             "scikit-image": ("camera.png",),
             "scikit-learn": ("flower.jpg",),
@@ -82,7 +82,7 @@ def calibration() -> np.ndarray:
 
 
 def validation() -> tuple[np.ndarray, np.ndarray]:
-    """320 crops of 8 other photographs: what a search may see."""
+    """480 crops of 8 other photographs: what a search may see."""
     images = crops("validation")
     return images, float_answers(images)
 
