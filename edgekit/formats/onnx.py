@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from edgekit.models.program import Program
 
-OPSET = 20
-"""What is written first; a target with a lower ceiling gets the file rewritten."""
+NEWEST_OPSET = 20
+LEAST_EXPORT = 18
+"""torch writes these opsets; a target below gets the file rewritten."""
 _OP = re.compile(r"OpOverload\(op='([\w.]+)'")
 
 
@@ -34,7 +35,7 @@ class OnnxFormat:
 
     def lower(self, program: "Program", target: Target, folder: Path) -> Path:
         """As `Format.lower`; TargetError if an op is newer than the target's opset."""
-        return _write(_export(program), program, target, folder)
+        return _write(_export(program, target), program, target, folder)
 
     def mixes(
         self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
@@ -42,7 +43,7 @@ class OnnxFormat:
         """As `Format.mixes`: one export for all of them, and milliseconds for each."""
         from edgekit.compress.relax import bypassed_in, float_biases
 
-        full = _export(program)
+        full = _export(program, target)
         from edgekit.graph.mix import mix
 
         return tuple(
@@ -83,17 +84,18 @@ def _write(model: "onnx_ir.Model", program: "Program", target: Target, folder: P
     return path
 
 
-def _export(program: "Program") -> "onnx_ir.Model":
+def _export(program: "Program", target: Target) -> "onnx_ir.Model":
     """`program` as torch writes it, settled: its q/dq have the names that its nodes have."""
     require("onnxscript", extra=FORMAT.extra)
     import torch
 
     from edgekit.graph.finish import settle_
 
+    opset = min(max(target.limits.opset or NEWEST_OPSET, LEAST_EXPORT), NEWEST_OPSET)
     with _quiet():
         try:
             exported: Any = torch.onnx.export(
-                program.exported, dynamo=True, external_data=False, verbose=False, optimize=False, opset_version=OPSET
+                program.exported, dynamo=True, external_data=False, verbose=False, optimize=False, opset_version=opset
             )
         except Exception as error:
             raise ConvertError(
@@ -125,7 +127,8 @@ def _why(error: BaseException, program: "Program") -> str:
         if (found := _OP.search(said)) is None:
             continue
         op = found.group(1)
-        place = next((_place(n) for n in program.exported.graph.nodes if op in str(n.target)), "")
+        name = op.rpartition(".")[2]
+        place = next((_place(n) for n in program.exported.graph.nodes if name in str(n.target)), "")
         return f"{place}op {op} has no translation: write it with other torch calls"
     return _first_line(causes[-1])
 

@@ -44,7 +44,7 @@ def _rewrite_(node: ir.Node, have: int, opset: int) -> None:
     for name in [n for n in node.attributes if n not in old.attributes]:
         default = new.attributes[name].default_value if name in new.attributes else None
         same = default is not None and onnx.helper.get_attribute_value(default) == node.attributes[name].value
-        if not same and not _says_nothing(node.attributes[name]):
+        if not same and not _says_nothing(node, node.attributes[name]):
             raise TargetError(_refusal(node, opset, f"has no attribute {name}"))
         del node.attributes[name]
     if len(node.inputs) > len(old.inputs) and not _variadic(old):
@@ -60,9 +60,12 @@ def _axes_to_attribute_(node: ir.Node, opset: int) -> None:
         node.attributes["axes"] = ir.AttrInt64s("axes", [int(a) for a in np.ravel(axes)])
 
 
-def _says_nothing(attribute: ir.Attr) -> bool:
-    """Dilations of one, and zeros, are what every older version does."""
+def _says_nothing(node: ir.Node, attribute: ir.Attr) -> bool:
+    """Dilations of one, zeros, and allowzero of a shape without zeros are what every older version does."""
     value = attribute.value
+    if attribute.name == "allowzero":
+        shape = constant(node.inputs[1])
+        return shape is not None and bool(np.all(shape != 0))
     return not value or (isinstance(value, tuple | list) and attribute.name == "dilations" and set(value) == {1})
 
 

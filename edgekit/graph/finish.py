@@ -11,7 +11,7 @@ from onnxscript import optimizer
 
 from edgekit.core.target import Target
 from edgekit.graph.ceiling import keep_ceiling_
-from edgekit.graph.fold import fold_weights_, pad_inside_, pool_globally_
+from edgekit.graph.fold import fold_weights_, pad_inside_, pool_globally_, split_by_sizes_
 from edgekit.graph.relabel import clip_behind_quantize_, relabel_uint8_
 from edgekit.graph.values import drop_unused_
 
@@ -19,8 +19,9 @@ from edgekit.graph.values import drop_unused_
 def settle_(model: ir.Model) -> ir.Model:
     """The file as torch's exporter writes it, with what is constant computed and every q/dq under its own name."""
     optimizer.fold_constants(model)
-    LiftConstantsToInitializersPass(lift_all_constants=True)(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     ClearMetadataAndDocStringPass()(model)
+    split_by_sizes_(model)
     return drop_unused_(model)
 
 

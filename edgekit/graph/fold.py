@@ -101,6 +101,21 @@ def _flattened_(graph: ir.Graph, pooled: ir.Value, result: ir.Value) -> ir.Value
     return insert_behind_(last, "Squeeze", [pooled, axes], f"{result.name}_squeezed")
 
 
+def split_by_sizes_(model: ir.Model) -> ir.Model:
+    """A Split says the size of each part, not their number: older opsets know no other."""
+    for node in list(model.graph):
+        if node.op_type != "Split" or "num_outputs" not in node.attributes:
+            continue
+        axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+        sizes = [None if value.shape is None else value.shape[axis] for value in node.outputs]
+        if all(isinstance(size, int) for size in sizes):
+            array = np.array(sizes, np.int64)
+            node.resize_inputs(2)
+            node.replace_input_with(1, add_constant_(model.graph, f"{node.outputs[0].name}_sizes", array))
+            del node.attributes["num_outputs"]
+    return model
+
+
 def pad_inside_(model: ir.Model) -> ir.Model:
     """A padding with zeros in front of convolutions, and of nothing else, becomes their own padding.
 
