@@ -3,7 +3,9 @@
 import hashlib
 import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,8 @@ def export_program(module: nn.Module, example: tuple[Tensor, ...], name: str) ->
     Raises: ModelError naming the user's source line where export stops.
     """
     try:
-        with torch.no_grad():
+        # Where it fails, torch.export prints the graph so far to stderr: the error says it in one line.
+        with torch.no_grad(), redirect_stderr(StringIO()):
             return torch.export.export(module, example)
     except Exception as error:
         raise ModelError(f"model {name} cannot be exported: {_where(error)}{first_line(error)}") from error
