@@ -1,6 +1,7 @@
 """Measuring on one device through its agent: rounds, memory, what the runtime compiled, op prices, test vectors."""
 
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ TRACE_CALLS = 20
 FARM_ROUNDS = 15
 FARM_TOGETHER = 3
 """Ops timed against each other: two files each, and more than six files at once slow each other."""
+FEWEST_ROUNDS = 5
 COMPILE_S = 60.0
 """Seconds that a device may take for one form, at most."""
 
@@ -41,7 +43,9 @@ class Form(Noun, frozen=True, kw_only=True):
 class Plan(Noun, frozen=True, kw_only=True):
     """How long rounds go on: until the interval is within `half_width` of the ratio, from `least` to `most` rounds.
 
-    A new process starts every `per_process` rounds, since memory layout differs from one to the next.
+    They end earlier, from `FEWEST_ROUNDS` on, when `budget_s` are over. A new process starts every `per_process`
+    rounds, since memory layout differs from one to the next. In a round each form is called for `seconds`, at least
+    `calls_least` times, after a warm-up that lasts as long as its times still change, `warmup_s` at most.
     """
 
     half_width: float = 0.01
@@ -53,6 +57,7 @@ class Plan(Noun, frozen=True, kw_only=True):
     calls_most: int = 200
     warmup_s: float = 2.0
     deadline_s: float = 600.0
+    budget_s: float = 900.0
     seed: int = 0
 
 
@@ -62,8 +67,11 @@ class Bench:
     `command` starts the agent there, e.g. ("env", "PYTHONPATH=…", "python3", "agent.py").
     """
 
-    def __init__(self, transport: Transport, command: Sequence[str], options: Options) -> None:
-        self.transport, self.command, self.options = transport, tuple(command), options
+    def __init__(
+        self, transport: Transport, command: Sequence[str], options: Options, *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.transport, self.command, self.options, self._clock = transport, tuple(command), options, clock
 
     def version(self) -> tuple[str, Conditions]:
         """The runtime's version, and the state of the device now.
@@ -91,9 +99,12 @@ class Bench:
         """
         found = list(done)
         others = [form.id for form in forms if form.id != baseline]
+        end = self._clock() + plan.budget_s
         while len(found) < plan.most and not (
             len(found) >= plan.least and enough(found, baseline, others, plan.half_width, self.options.threads)
         ):
+            if len(found) >= FEWEST_ROUNDS and self._clock() > end:
+                break
             before = len(found)
             indices = range(before, min(before + plan.per_process, plan.most))
             for measured in self._rounds(forms, plan, indices):
