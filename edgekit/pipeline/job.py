@@ -102,4 +102,17 @@ def make_job(project: Project, root: Path, *, max_drop: str | float | None = Non
     model = load_model(project.model, root, project.name)
     sources = {role: getattr(project.data, role) for role in ROLES}
     data = {role: load_samples(where, role, root) for role, where in sources.items() if where is not None}
+    for role, samples in data.items():
+        _check_fit(model, samples, f"data.{role} ({sources[role]})")
     return Job(project, root, model, data)
+
+
+def _check_fit(model: Model, samples: Samples, where: str) -> None:
+    """Returns if the model takes these samples: all splits are checked before the first minute is spent.
+
+    Raises: ProjectError.
+    """
+    wanted = [spec.shape[1:] for spec in model.spec.inputs]
+    got = [array.shape[1:] for array in samples.inputs]
+    if wanted != got:
+        raise ProjectError(f"{where}: want samples of shape {wanted}, as the model takes them, got {got}")
