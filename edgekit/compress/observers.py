@@ -4,7 +4,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchao.quantization.pt2e.observer import HistogramObserver, MinMaxObserver, PerChannelMinMaxObserver
+from torchao.quantization.pt2e.observer import (
+    MinMaxObserver,
+    PerChannelMinMaxObserver,
+    UniformQuantizationObserverBase,
+)
 from torchao.quantization.pt2e.quantizer import QuantizationSpec
 
 from edgekit.core.recipe import Ranges
@@ -13,21 +17,96 @@ from edgekit.core.target import Activations
 EPSILON = 2.0**-12
 """The least scale: finer steps than this are noise, and some runtimes lose them."""
 PERCENTILE = 0.9999
+BINS = 8192
+"""Over -R to R, R doubling as larger values come: at least 2,048 bins lie within the values' own range."""
+SHRINKS = torch.linspace(1.0, 0.2, 81).tolist()
 
 
-class PercentileObserver(HistogramObserver):
-    """A range that leaves out the outermost (1 - PERCENTILE) of the values, half at each end."""
+class HistogramRange(UniformQuantizationObserverBase):
+    """Counts values in bins whose width doubles when a value falls outside; a subclass picks the range."""
 
-    def _non_linear_param_search(self) -> tuple[Tensor, Tensor]:
-        cumulated = torch.cumsum(self.histogram, dim=0) / self.histogram.sum()
-        width = (self.max_val - self.min_val) / self.bins
-        tail = (1 - PERCENTILE) / 2
-        low = self.min_val + width * int(torch.searchsorted(cumulated, tail))
-        high = self.min_val + width * (int(torch.searchsorted(cumulated, 1 - tail)) + 1)
-        return low, torch.minimum(high, self.max_val)
+    counts: Tensor
+    reach: Tensor
+    least: Tensor
+    most: Tensor
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register_buffer("counts", torch.zeros(BINS, dtype=torch.float64))
+        self.register_buffer("reach", torch.tensor(0.0, dtype=torch.float64))
+        self.register_buffer("least", torch.tensor(0.0))
+        self.register_buffer("most", torch.tensor(0.0))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """`values`, counted."""
+        if values.numel() == 0:
+            return values
+        flat = values.detach().flatten().to(torch.float32)
+        low, high = torch.aminmax(flat)
+        self.least, self.most = torch.minimum(self.least, low), torch.maximum(self.most, high)
+        self._reach_out_(float(torch.maximum(-low, high)))
+        if self.reach:
+            reach = float(self.reach)
+            self.counts += torch.histc(flat, BINS, -reach, reach).double()
+        else:
+            self.counts[BINS // 2] += flat.numel()
+        return values
+
+    def _reach_out_(self, far: float) -> None:
+        """Doubles the width of the bins until `far` is inside, the counts of neighbours going into one."""
+        if not self.reach and far > 0:
+            self.reach.fill_(far)
+        while float(self.reach) < far:
+            pairs = self.counts.reshape(-1, 2).sum(dim=1)
+            self.counts = torch.nn.functional.pad(pairs, (BINS // 4, BINS // 4))
+            self.reach *= 2
+
+    def centres(self) -> Tensor:
+        """The middle of each bin."""
+        return (torch.arange(BINS, dtype=torch.float64) + 0.5) * (2 * self.reach / BINS) - self.reach
+
+    def pick(self) -> tuple[Tensor, Tensor]:
+        """The range, out of what was counted; zero is always in it."""
+        return self.least, self.most
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Scale and zero point of the range that `pick` gives; 0 is always a step."""
+        if not self.counts.sum():
+            return torch.tensor([1.0]), torch.tensor([0])
+        return self._calculate_qparams(*self.pick())  # type: ignore[no-any-return]
 
 
-_OBSERVERS = {"minmax": MinMaxObserver, "percentile": PercentileObserver, "mse": HistogramObserver}
+class PercentileRange(HistogramRange):
+    """Leaves out the outermost (1 - PERCENTILE) of the values, half at each end."""
+
+    def pick(self) -> tuple[Tensor, Tensor]:
+        """The range, to the width of a bin."""
+        share, tail = torch.cumsum(self.counts, dim=0) / self.counts.sum(), (1 - PERCENTILE) / 2
+        width, edge = 2 * self.reach / BINS, -self.reach
+        low = edge + width * int(torch.searchsorted(share, tail))
+        high = edge + width * (int(torch.searchsorted(share, 1 - tail)) + 1)
+        return torch.maximum(low.float(), self.least), torch.minimum(high.float(), self.most)
+
+
+class LeastSquares(HistogramRange):
+    """The range with the least mean squared error of rounding and clipping, never worse than min-max."""
+
+    def pick(self) -> tuple[Tensor, Tensor]:
+        """The best of ranges shrunk alike at both ends, then at each end."""
+        both = min(SHRINKS, key=lambda s: self._error(s, s))
+        upper = min(SHRINKS, key=lambda s: self._error(both, s))
+        lower = min(SHRINKS, key=lambda s: self._error(s, upper))
+        return self.least * lower, self.most * upper
+
+    def _error(self, lower: float, upper: float) -> float:
+        used = self.counts > 0
+        scale, zero = (float(v) for v in self._calculate_qparams(self.least * lower, self.most * upper))
+        values = self.centres()[used]
+        steps = torch.clamp(torch.round(values / scale) + zero, self.quant_min, self.quant_max) - zero
+        return float((self.counts[used] * (steps * scale - values) ** 2).sum())
+
+
+_OBSERVERS = {"minmax": MinMaxObserver, "percentile": PercentileRange, "mse": LeastSquares}
 
 
 def activation_spec(activations: Activations, ranges: Ranges) -> QuantizationSpec:
@@ -45,7 +124,7 @@ def activation_spec(activations: Activations, ranges: Ranges) -> QuantizationSpe
     )
 
 
-def weight_spec(per_channel: bool, reduced: bool) -> QuantizationSpec:  # noqa: FBT001
+def weight_spec(*, per_channel: bool, reduced: bool) -> QuantizationSpec:
     """int8 symmetric, -127..127; `reduced`: 7 bits, for processors whose int8 kernels saturate."""
     most = 63 if reduced else 127
     kind: Any = PerChannelMinMaxObserver if per_channel else MinMaxObserver

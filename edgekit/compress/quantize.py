@@ -42,7 +42,7 @@ def quantize(
     reduced = reduced and not set(features or ()) & set(numerics.reduce_range_without)
     quantizer = EdgekitQuantizer(
         activation_spec(numerics.activations, step.ranges),
-        weight_spec(numerics.weights == "int8-per-channel", reduced),
+        weight_spec(per_channel=numerics.weights == "int8-per-channel", reduced=reduced),
     )
     prepared = prepare_pt2e(module, quantizer)
     _calibrate(prepared, calibration, len(model.example[0]))
