@@ -6,7 +6,7 @@ from math import ceil, lcm
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from edgekit.compress.cut import cut
 from edgekit.compress.groups import Analysis, ChannelGroup, analyse, keep_all
@@ -109,7 +109,7 @@ def _gradients(analysis: Analysis, name: str, calibration: Samples | None) -> di
         own = outputs.argmax(1)
         labelled = part.labels is not None and part.labels.ndim == 1 and part.labels.dtype.kind in "iu"
         labels = torch.from_numpy(part.labels).long() if labelled and part.labels is not None else own.detach()
-        loss = F.cross_entropy(outputs, labels, reduction="sum")
+        loss = functional.cross_entropy(outputs, labels, reduction="sum")
         found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         for path, gradient in zip(parameters, found, strict=True):
             if gradient is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgekit.core.recipe import Recover
@@ -33,9 +33,10 @@ def recover(
 ) -> Model:  # fmt: skip
     """`model`, fine-tuned for `step.epochs` of `training`, with BatchNorm statistics of what it now computes.
 
-    Fine-tuning is SGD with momentum and a cosine rate; its goal is the teacher's output (G. Hinton et al., "Distilling
-    the Knowledge in a Neural Network", 2015; squared error for outputs that are no scores), or the labels. The same
-    arguments give the same weights. `model` itself is not changed.
+    Fine-tuning is SGD with momentum and a cosine rate, in bfloat16 where the CPU has it, with float32 weights. Its goal
+    is the teacher's output (G. Hinton et al., "Distilling the Knowledge in a Neural Network", 2015; squared error for
+    outputs that are no scores of classes), or the labels. The same arguments give the same weights on one machine.
+    `model` itself is not changed.
 
     Raises: ModelError if the samples do not fit, or training diverges; ProjectError if labels or a teacher are missing.
     """
@@ -106,7 +107,8 @@ def _fine_tune_(
     module: GraphModule, step: Recover, training: Samples, targets: Iterator[Tensor], batches: list[np.ndarray],
     on_progress: Progress,
 ) -> None:  # fmt: skip
-    module.train()
+    layout = _layout(module, training.take(batches[0][:2]))
+    module.train().to(memory_format=layout)
     parameters = [p for p in module.parameters() if p.is_floating_point()]
     optimizer = torch.optim.SGD(
         [{"params": [p for p in parameters if p.dim() > 1], "weight_decay": DECAY},
@@ -116,8 +118,10 @@ def _fine_tune_(
     for done, (which, target) in enumerate(zip(batches, targets, strict=True)):
         for group in optimizer.param_groups:
             group["lr"] = step.learning_rate * _rate(done, len(batches))
-        outputs = module(*_tensors(training.take(which)))
-        loss = _loss(outputs if isinstance(outputs, Tensor) else outputs[0], target)
+        inputs = _laid_out(training.take(which), layout)
+        with torch.autocast("cpu", torch.bfloat16, enabled=torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+            outputs = module(*inputs)
+        loss = _loss((outputs if isinstance(outputs, Tensor) else outputs[0]).float(), target)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"recover: training diverged at step {done} of {len(batches)}: lower learning_rate, "
@@ -128,6 +132,21 @@ def _fine_tune_(
         nn.utils.clip_grad_norm_(parameters, MOST_GRADIENT)
         optimizer.step()
         on_progress(done + 1, len(batches))
+    module.to(memory_format=torch.contiguous_format)
+
+
+def _layout(module: nn.Module, some: Samples) -> torch.memory_format:
+    """Channels last, which trains images about a fifth faster, unless the graph has a view that needs the other."""
+    try:
+        with torch.no_grad():
+            copy.deepcopy(module).to(memory_format=torch.channels_last)(*_laid_out(some, torch.channels_last))
+    except RuntimeError:
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def _laid_out(samples: Samples, layout: torch.memory_format) -> tuple[Tensor, ...]:
+    return tuple(t.contiguous(memory_format=layout) if t.dim() == 4 else t for t in _tensors(samples))
 
 
 def _rate(done: int, total: int) -> float:
@@ -141,13 +160,13 @@ def _rate(done: int, total: int) -> float:
 def _loss(outputs: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy against labels; against a teacher Kullback-Leibler for scores of classes, else squared error."""
     if not target.is_floating_point():
-        return F.cross_entropy(outputs, target)
+        return functional.cross_entropy(outputs, target)
     if outputs.dim() != 2 or outputs.shape[1] < 2:
-        return F.mse_loss(outputs, target) / target.var().clamp_min(1e-6)
+        return functional.mse_loss(outputs, target) / target.var().clamp_min(1e-6)
     if bool((target >= 0).all()) and bool(((target.sum(1) - 1).abs() < 1e-3).all()):  # probabilities already
-        return F.kl_div(outputs.clamp_min(1e-12).log(), target, reduction="batchmean")
-    ours, theirs = F.log_softmax(outputs / TEMPERATURE, 1), F.log_softmax(target / TEMPERATURE, 1)
-    return F.kl_div(ours, theirs, reduction="batchmean", log_target=True) * TEMPERATURE**2
+        return functional.kl_div(outputs.clamp_min(1e-12).log(), target, reduction="batchmean")
+    ours, theirs = functional.log_softmax(outputs / TEMPERATURE, 1), functional.log_softmax(target / TEMPERATURE, 1)
+    return functional.kl_div(ours, theirs, reduction="batchmean", log_target=True) * TEMPERATURE**2
 
 
 def _tensors(samples: Samples) -> tuple[Tensor, ...]:

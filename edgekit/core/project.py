@@ -104,12 +104,17 @@ def project_from_toml(text: str, where: str) -> Project:
         raise ProjectError(str(error)) from None
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", project.name):
         raise ProjectError(f"{where}: name must be letters, digits, '.', '_' or '-' (64 at most), got {project.name!r}")
-    if project.model.example is None and project.model.shape is None and not project.model.source.endswith(".pt2"):
+    if project.model.example is None and project.model.shape is None and not _has_example(project.model.source):
         raise ProjectError(f"{where}: model needs `example` or `shape`, the input it is captured with")
     parse_drop(project.metric.max_drop, f"{where}: metric.max_drop")
     for bound in project.metric.bound:
         parse_drop(bound.max_drop, f"{where}: metric.bound {bound.figure}")
     return project
+
+
+def _has_example(source: str) -> bool:
+    """Whether a model file of this kind says what its inputs look like."""
+    return source.endswith((".pt2", ".onnx"))
 
 
 def parse_drop(value: str | float, where: str) -> float:

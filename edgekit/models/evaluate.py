@@ -6,6 +6,7 @@ between binomial proportions based on paired data", Statistics in Medicine 17, 1
 for differences near 0, where a normal interval does not. A user's own figure gets a paired bootstrap.
 """
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from edgekit.errors import MetricError, ProjectError
 from edgekit.models.source import call, load_function
 
 Z95 = 1.959963984540054
-RESAMPLES = 1000
+RESAMPLES = 500
 Split = Literal["calibration", "validation", "test"]
 
 
@@ -107,6 +108,8 @@ def _users(
     function = load_function(metric.name, root, "metric.name")
     bounds = {b.figure: parse_drop(b.max_drop, f"metric.bound {b.figure}") for b in metric.bound}
     ours, theirs = (_figures(function, a, labels, metric.name) for a in (outputs, reference))
+    if (again := _figures(function, outputs, labels, metric.name)) != ours:
+        raise MetricError(f"metric {metric.name} is not deterministic: it gave {ours}, then {again}; fix its seed")
     if unknown := set(bounds) - set(ours):
         raise ProjectError(f"metric.bound: {metric.name} gives no figure {sorted(unknown)}, it gives {sorted(ours)}")
     if len(ours) == 1 and not bounds:
@@ -126,14 +129,22 @@ def _users(
 def _bootstrap(
     function: Callable[..., Any], outputs: np.ndarray, reference: np.ndarray, labels: np.ndarray | None, name: str
 ) -> dict[str, list[float]]:
+    """Drops by figure over resamples of the same samples on both sides; those without a figure do not count.
+
+    A resample may lack a whole class, so that a figure of that class is not a number.
+    """
     generator = np.random.default_rng(0)
     drops: dict[str, list[float]] = {}
     for _ in range(RESAMPLES):
         pick = generator.integers(0, len(outputs), len(outputs))
         chosen = None if labels is None else labels[pick]
-        ours = _figures(function, outputs[pick], chosen, name)
-        for figure, value in _figures(function, reference[pick], chosen, name).items():
-            drops.setdefault(figure, []).append(value - ours[figure])
+        with contextlib.suppress(MetricError):
+            ours = _figures(function, outputs[pick], chosen, name)
+            theirs = _figures(function, reference[pick], chosen, name)
+            for figure in ours.keys() & theirs.keys():
+                drops.setdefault(figure, []).append(theirs[figure] - ours[figure])
+    if any(len(values) < RESAMPLES // 2 for values in drops.values()) or not drops:
+        raise MetricError(f"metric {name}: too few samples ({len(outputs)}): most resamples of them give no figure")
     return drops
 
 

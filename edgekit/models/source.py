@@ -1,6 +1,7 @@
 """The user's own functions: "file.py:function", imported from a file and called."""
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import sys
@@ -36,10 +37,24 @@ def load_function(where: str, root: Path, role: str) -> Callable[..., Any]:
     path = root / parts[0]
     if not path.is_file():
         raise ProjectError(f"{role}: {path}: no such file")
-    function = getattr(_module(path.resolve(), role), parts[1], None)
+    module = _module(path.resolve(), role)
+    function = getattr(module, parts[1], None)
     if not callable(function):
-        raise ProjectError(f"{role}: {path} has no function {parts[1]!r}")
-    return function
+        known = ", ".join(sorted(n for n, v in vars(module).items() if _is_own(v, module))) or "none"
+        raise ProjectError(f"{role}: {path} has no function {parts[1]!r}; it has {known}")
+
+    @functools.wraps(function)
+    def beside(*args: Any) -> Any:
+        with _beside(path.resolve().parent):
+            result = function(*args)
+            return list(result) if isinstance(result, Iterator) else result
+
+    return beside
+
+
+def _is_own(value: Any, module: ModuleType) -> bool:
+    """Whether a module's value is a function that it defines, for others to call."""
+    return callable(value) and getattr(value, "__module__", "") == module.__name__ and value.__name__[0] != "_"
 
 
 def call(function: Callable[..., Any], role: str, *args: Any) -> Any:
@@ -75,19 +90,28 @@ def _module(path: Path, role: str) -> ModuleType:
     return module
 
 
+_SIBLINGS: dict[Path, dict[str, ModuleType]] = {}
+"""Modules that users' files have imported from their own folder, by folder."""
+
+
 @contextlib.contextmanager
 def _beside(folder: Path) -> Iterator[None]:
-    """Modules beside the user's file can be imported by it, and by nothing else afterwards."""
-    before = set(sys.modules)
+    """Modules beside the user's file can be imported by it, and are in nobody's way afterwards."""
+    before = dict(sys.modules)
+    sys.modules.update(_SIBLINGS.get(folder, {}))
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
-        for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and Path(file).parent == folder and not name.startswith("edgekit_user_"):
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            beside = file and folder in Path(file).parents and "site-packages" not in file
+            if beside and before.get(name) is not module and not name.startswith("edgekit_user_"):
+                _SIBLINGS.setdefault(folder, {})[name] = module
                 del sys.modules[name]
+                if name in before:
+                    sys.modules[name] = before[name]
 
 
 def _users_line(error: BaseException) -> str:
