@@ -9,12 +9,12 @@ from edgekit.cli import enrolment
 from edgekit.cli.options import Debug, Json, new_app
 from edgekit.cli.output import note, say, say_lines, show_json, show_table, size
 from edgekit.core.device import Device, Facts
-from edgekit.devices.connect import connect
 from edgekit.devices.hostkeys import fingerprint
 from edgekit.devices.inventory import LOCAL, get_device, parse_labels, remove_device
 from edgekit.devices.inventory import devices as all_devices
-from edgekit.devices.push import purge as purge_device
 from edgekit.errors import UsageError
+from edgekit.store.home import ledger_url
+from edgekit.store.ledger import Ledger
 
 app = new_app()
 
@@ -113,8 +113,10 @@ def remove(name: Name, *, purge: Purge = False, json: Json = False, debug: Debug
     """Forget a device; with --purge nothing of edgekit is left on it."""
     device = get_device(name)
     if purge:
-        with connect(device) as transport:
-            purge_device(transport, device)
+        from edgekit.pipeline.push import purge as purge_device
+
+        with Ledger(ledger_url()) as ledger:
+            purge_device(device, ledger)
     if not (purge and name == LOCAL):  # this computer can be cleaned, never forgotten
         remove_device(name)
     if json:

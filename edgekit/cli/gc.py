@@ -7,6 +7,9 @@ import typer
 from edgekit.cli.options import Debug, Json
 from edgekit.cli.output import say, show_json, size
 from edgekit.core.noun import to_builtins
+from edgekit.devices.connect import connect
+from edgekit.devices.inventory import get_device
+from edgekit.devices.push import collect as collect_bench
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.gc import collect, forget_old_studies
 from edgekit.store.home import artifacts_folder, ledger_url
@@ -24,11 +27,15 @@ Studies = Annotated[
 MinAge = Annotated[
     float, typer.Option("--min-age", min=0, metavar="MINUTES", help="Leave what is younger: it may be in use.")
 ]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="NAME", help="Also remove what measuring left on this device.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")]
 
 
 def command(
     *,
+    device: Device = None,
     keep_studies: Studies = None,
     min_age: MinAge = 60.0,
     dry_run: DryRun = False,
@@ -41,9 +48,13 @@ def command(
     """
     if dry_run and keep_studies is not None:
         raise typer.BadParameter("--dry-run shows what goes with the studies as they are: leave --keep-studies away")
+    machine = get_device(device) if device else None
     with Ledger(ledger_url()) as ledger:
         forgotten = () if keep_studies is None else forget_old_studies(ledger, keep_studies)
         found = collect(ArtifactStore(artifacts_folder()), ledger, min_age_s=min_age * 60, dry_run=dry_run)
+    if machine is not None and not dry_run:
+        with connect(machine) as transport:
+            collect_bench(transport, machine)
     if json:
         show_json({**to_builtins(found), "studies": forgotten, "dry_run": dry_run})
         return

@@ -10,6 +10,7 @@ from edgekit.core.release import Deployment
 from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
 from edgekit.devices.push import active, install
+from edgekit.devices.push import purge as purge_device
 from edgekit.errors import TargetError
 from edgekit.formats.verify import Verdict, verify
 from edgekit.pipeline.events import Event, Listener, silent
@@ -49,3 +50,14 @@ def push(
     if not was_there or deployment not in ledger.deployments(device.name):
         ledger.add_deployment(deployment)
     return Pushed(deployment=deployment, verdict=verdict, was_there=was_there)
+
+
+def purge(device: Device, ledger: Ledger) -> None:
+    """Leaves nothing of edgekit on a device, and writes down that what was deployed there is gone.
+
+    Raises: DeviceError, UnreachableError: then nothing is written down; StoreError.
+    """
+    with connect(device) as transport:
+        purge_device(transport, device)
+    for deployment in ledger.deployments(device.name):
+        ledger.add_deployment(deployment, "removed")

@@ -7,8 +7,10 @@ import pytest
 from sshd import Sshd, free_port, running_sshd, write_key
 
 from edgekit.cli.main import run
+from edgekit.devices.connect import connect
 from edgekit.devices.hostkeys import fingerprint
 from edgekit.devices.inventory import devices, get_device
+from edgekit.devices.push import stage
 
 
 @pytest.fixture
@@ -133,3 +135,19 @@ def test_a_name_is_taken_once(said, refused, sshd: Sshd, tmp_path: Path) -> None
     said(*words_to_add(sshd, tmp_path / "root"))
     assert "is there already" in refused(2, *words_to_add(sshd, tmp_path / "root"))
     assert len(devices()) == 2
+
+
+def test_gc_removes_what_measuring_left_on_a_device_and_leaves_its_models(said, sshd: Sshd, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    said(*words_to_add(sshd, root))
+    (tmp_path / "file").write_bytes(b"candidate")
+    device = get_device("board")
+    with connect(device) as transport:
+        left = stage(transport, device, {"model.onnx": tmp_path / "file"})
+    (root / "models").mkdir(exist_ok=True)
+    (root / "models" / "kept").write_text("installed")
+    said("gc", "--device", "board", "--dry-run")
+    assert Path(left).exists()
+    said("gc", "--device", "board")
+    assert not Path(left).exists()
+    assert (root / "models" / "kept").read_text() == "installed"

@@ -160,6 +160,9 @@ def test_a_net_is_converted_measured_pushed_and_collected(
     assert pushed["deployment"]["previous"].endswith(other)
     assert "removed 0 artifacts" in said("gc", "--min-age", "0")
     assert not list((edgekit_home / "local" / "bench").iterdir())
+    assert "nothing of edgekit is left" in said("devices", "remove", "local", "--purge")
+    assert not (edgekit_home / "local").exists()
+    assert "removed 2 artifacts" in said("gc", "--min-age", "0")
 
 
 def test_an_artifact_that_nothing_refers_to_is_collected(project: Path, said: Call) -> None:
