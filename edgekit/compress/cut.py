@@ -10,8 +10,8 @@ from torch.fx.node import map_arg
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgekit.compress.channels import squeezed
-from edgekit.compress.rules import CONVOLUTIONS, MOVES, PADS, argument, run_move
-from edgekit.compress.trace import Trace, place_of
+from edgekit.compress.rules import CONVOLUTIONS, MOVES, PADS, run_move
+from edgekit.compress.trace import Trace, argument, place_of
 
 aten = torch.ops.aten
 SIZES = {
@@ -37,12 +37,11 @@ def cut(trace: Trace, keep: Tensor) -> GraphModule:
     module = copy.deepcopy(trace.module)
     for slot in trace.slots.values():
         _slice_(module, slot.path, slot.dim, keep[trace.channels.roots(slot.channels)])
-    for node in module.graph.nodes:
-        if node.name in calls:
-            target, args = calls[node.name]
-            by_name = {n.name: n for n in module.graph.nodes}
-            node.target, node.args = target, map_arg(args, lambda n: by_name[n.name])  # noqa: B023
-            node.kwargs = {}
+    by_name = {node.name: node for node in module.graph.nodes}
+    for name, (target, args) in calls.items():
+        node = by_name[name]
+        node.target, node.kwargs = target, {}
+        node.args = map_arg(args, lambda n: by_name[n.name])
     module.recompile()
     return module
 

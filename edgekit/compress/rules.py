@@ -9,7 +9,8 @@ from torch.fx import GraphModule, Node
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgekit.compress.channels import none_of, squeezed
-from edgekit.compress.trace import Rule, Trace, module_of, place_of
+from edgekit.compress.products import attention, matmul
+from edgekit.compress.trace import Rule, Trace, argument, keep_all_of, module_of, place_of, spread
 
 aten = torch.ops.aten
 CONVOLUTIONS = frozenset(
@@ -63,7 +64,7 @@ def rule_for(node: Node, module: GraphModule) -> Rule:
         return _RULES[target]
     if torch.Tag.pointwise in getattr(target, "tags", ()):
         return _pointwise
-    return _unknown
+    return keep_all_of
 
 
 def _layer_name(weight: Node) -> str:
@@ -74,19 +75,11 @@ def _is_parameter(value: Any) -> bool:
     return isinstance(value, Node) and value.op == "get_attr"
 
 
-def argument(node: Node, index: int) -> Any:
-    """An argument by its place in the op's schema, wherever it was given; else the schema's default."""
-    declared = node.target._schema.arguments[index]  # type: ignore[union-attr]
-    if index < len(node.args):
-        return node.args[index]
-    return node.kwargs.get(declared.name, declared.default_value)
-
-
 def _convolution(trace: Trace, node: Node) -> Tensor:
     weight, bias = argument(node, 1), argument(node, 2)
     groups = int(argument(node, 6))
     if not _is_parameter(weight) or not (bias is None or _is_parameter(bias)):
-        return _unknown(trace, node)
+        return keep_all_of(trace, node)
     value = trace.number(node.args[0])  # type: ignore[arg-type]
     taken = trace.along(value, 1)
     if groups > 1:
@@ -97,7 +90,7 @@ def _convolution(trace: Trace, node: Node) -> Tensor:
         made = trace.store(str(weight.target), writes, None, "writes", _layer_name(weight))
     if bias is not None:
         trace.store(str(bias.target), 0, made, "follows", _layer_name(weight))
-    return _spread(made, trace.shape(node), 1)
+    return spread(made, trace.shape(node), 1)
 
 
 def _grouped(trace: Trace, node: Node, weight: Node, taken: Tensor, groups: int) -> Tensor:
@@ -124,19 +117,19 @@ def _grouped(trace: Trace, node: Node, weight: Node, taken: Tensor, groups: int)
 def _linear(trace: Trace, node: Node) -> Tensor:
     weight, bias = argument(node, 1), argument(node, 2)
     if not _is_parameter(weight) or not (bias is None or _is_parameter(bias)):
-        return _unknown(trace, node)
+        return keep_all_of(trace, node)
     trace.store(str(weight.target), 1, trace.along(trace.number(node.args[0]), -1), "reads", _layer_name(weight))  # type: ignore[arg-type]
     made = trace.store(str(weight.target), 0, None, "writes", _layer_name(weight))
     if bias is not None:
         trace.store(str(bias.target), 0, made, "follows", _layer_name(weight))
-    return _spread(made, trace.shape(node), -1)
+    return spread(made, trace.shape(node), -1)
 
 
 def _embedding(trace: Trace, node: Node) -> Tensor:
     weight = argument(node, 0)
     if not _is_parameter(weight):
-        return _unknown(trace, node)
-    return _spread(trace.store(str(weight.target), 1, None, "follows", _layer_name(weight)), trace.shape(node), -1)
+        return keep_all_of(trace, node)
+    return spread(trace.store(str(weight.target), 1, None, "follows", _layer_name(weight)), trace.shape(node), -1)
 
 
 def _batch_norm(trace: Trace, node: Node) -> Tensor:
@@ -151,14 +144,14 @@ def _batch_norm(trace: Trace, node: Node) -> Tensor:
         for source in node.args[1:5]:
             if isinstance(source, Node):
                 made = trace.store(str(source.target), 0, made, "follows")
-    return _spread(made, tuple(value.shape), 1)
+    return spread(made, tuple(value.shape), 1)
 
 
 def _prelu(trace: Trace, node: Node) -> Tensor:
     value = trace.number(node.args[0])  # type: ignore[arg-type]
     weight: Any = node.args[1]
     if not _is_parameter(weight):
-        return _unknown(trace, node)
+        return keep_all_of(trace, node)
     if trace.tensor(str(weight.target)).numel() > 1:
         trace.store(str(weight.target), 0, trace.along(value, 1), "follows")
     return value
@@ -317,98 +310,10 @@ def _glu(trace: Trace, node: Node) -> Tensor:
     return one
 
 
-def _matmul(trace: Trace, node: Node) -> Tensor:
-    a, b = (trace.number(n) for n in node.args[:2])  # type: ignore[arg-type]
-    return _product(trace, node, a, b, trace.shape(node))
-
-
-def _attention(trace: Trace, node: Node) -> Tensor:
-    """softmax(q kᵀ) v: a head is cut as a whole, as the two products say."""
-    q, k, v = (trace.number(n) for n in node.args[:3])  # type: ignore[arg-type]
-    if q.shape[:-2] != k.shape[:-2] or (argument(node, 6) is None and not _heads_vary(trace, q)):
-        for value in (q, k):
-            trace.channels.keep(squeezed(value), f"set the scale of {place_of(node)}")
-    scores = _product(trace, node, q, k.transpose(-1, -2), (*q.shape[:-1], k.shape[-2]))
-    if trace.channels.varies(scores, -1):
-        trace.channels.keep(squeezed(scores), f"are mixed by {place_of(node)}")
-    mask = argument(node, 3)
-    if isinstance(mask, Node):
-        scores = _masked(trace, node, scores, trace.number(mask))
-    return _product(trace, node, scores, v, trace.shape(node))
-
-
-def _masked(trace: Trace, node: Node, scores: Tensor, mask: Tensor) -> Tensor:
-    mask = mask.expand_as(scores)
-    if any(mask.stride(d) == 0 and trace.channels.varies(scores, d) for d in range(scores.dim())):
-        trace.channels.keep(squeezed(mask), f"act on all channels at once ({place_of(node)})")
-    else:
-        trace.channels.tie(scores.contiguous(), mask.contiguous(), f"meet values without channels ({place_of(node)})")
-    return scores
-
-
-def _heads_vary(trace: Trace, value: Tensor) -> bool:
-    return any(trace.channels.varies(value, d) for d in range(value.dim() - 2))
-
-
-def _product(trace: Trace, node: Node, a: Tensor, b: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """a @ b. Where channels lie along the batch dimensions (heads), each of these is cut as a whole.
-
-    Else a channel that is summed over is cut on both sides, and one that is not goes on into the product.
-    """
-    if a.dim() < 2 or b.dim() < 2:
-        return _unknown(trace, node)
-    batch = shape[:-2]
-    a, b = a.expand(*batch, *a.shape[-2:]), b.expand(*batch, *b.shape[-2:])
-    heads = [d for d in range(len(batch)) if trace.channels.varies(a, d) or trace.channels.varies(b, d)]
-    if heads:
-        return _product_of_heads(trace, node, a, b, shape, heads)
-    made = none_of(shape)
-    rows, columns = trace.channels.varies(a, -2), trace.channels.varies(b, -1)
-    if trace.channels.varies(a, -1) or trace.channels.varies(b, -2):
-        trace.channels.tie(trace.along(a, -1), trace.along(b, -2), f"are summed over by {place_of(node)}")
-    if rows and columns:
-        for value in (a, b):
-            trace.channels.keep(squeezed(value), f"are mixed by {place_of(node)}")
-    elif rows:
-        made = _spread(trace.along(a, -2), shape, -2)
-    elif columns:
-        made = _spread(trace.along(b, -1), shape, -1)
-    return made
-
-
-def _product_of_heads(
-    trace: Trace, node: Node, a: Tensor, b: Tensor, shape: tuple[int, ...], heads: list[int]
-) -> Tensor:
-    firsts = []
-    for whole in (a, b):
-        side = squeezed(whole, keep=tuple(heads)).flatten(-2)
-        trace.channels.tie(side[..., :1].expand_as(side), side, f"are mixed by {place_of(node)}")
-        firsts.append(side[..., 0])
-    if all(bool(first.any()) for first in firsts):
-        one, other = torch.broadcast_tensors(*firsts)
-        trace.channels.tie(one.contiguous(), other.contiguous(), f"meet values without channels ({place_of(node)})")
-    made = next(first for first in firsts if bool(first.any()))
-    return made[..., None, None].expand(shape)
-
-
 def _item(trace: Trace, node: Node) -> Any:
     source, index = node.args
     value = trace.values[source]  # type: ignore[index]
     return value[index]
-
-
-def _unknown(trace: Trace, node: Node) -> Any:
-    """What the op gives, without channels; those that it takes are kept."""
-    for value in trace.inputs(node):
-        trace.channels.keep(squeezed(value), f"go into {place_of(node)}, which cannot be cut")
-    return trace.results[node]
-
-
-def _spread(channels: Tensor, shape: tuple[int, ...], dim: int) -> Tensor:
-    """Channels along `dim` of a value of `shape`, the same everywhere else."""
-    view = [1] * len(shape)
-    view[dim] = len(channels)
-    return channels.reshape(view).expand(shape)
 
 
 _RULES: dict[Any, Rule] = {
@@ -427,8 +332,8 @@ _RULES: dict[Any, Rule] = {
     aten.layer_norm.default: _layer_norm,
     aten.rms_norm.default: _layer_norm,
     aten.glu.default: _glu,
-    aten.matmul.default: _matmul,
-    aten.bmm.default: _matmul,
-    aten.scaled_dot_product_attention.default: _attention,
+    aten.matmul.default: matmul,
+    aten.bmm.default: matmul,
+    aten.scaled_dot_product_attention.default: attention,
     getitem: _item,
 }  # fmt: skip

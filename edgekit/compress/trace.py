@@ -188,12 +188,27 @@ def module_of(node: Node, module: GraphModule) -> nn.Module | None:
     return module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
+def argument(node: Node, index: int) -> Any:
+    """An argument by its place in the op's schema, wherever it was given; else the schema's default."""
+    declared = node.target._schema.arguments[index]  # type: ignore[union-attr]
+    if index < len(node.args):
+        return node.args[index]
+    return node.kwargs.get(declared.name, declared.default_value)
+
+
 def place_of(node: Node) -> str:
     """The op of a node and the module that it is in, for people: "layer_norm in blocks.0.norm1"."""
     op = str(getattr(node.target, "_opname", node.target)).rstrip("_")
     stack = node.meta.get("nn_module_stack") or {}
     inside = [path for path, _ in stack.values() if path]
     return f"{op} in {inside[-1]}" if inside else op
+
+
+def spread(channels: Tensor, shape: tuple[int, ...], dim: int) -> Tensor:
+    """Channels along `dim` of a value of `shape`, the same everywhere else."""
+    view = [1] * len(shape)
+    view[dim] = len(channels)
+    return channels.reshape(view).expand(shape)
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -203,3 +218,10 @@ def _tensors(value: Any) -> list[Tensor]:
 
 Rule = Callable[[Trace, Node], Any]
 """What an op does: the numbers of its value, from the trace so far."""
+
+
+def keep_all_of(trace: Trace, node: Node) -> Any:
+    """What the op gives, without channels; those that it takes are kept."""
+    for value in trace.inputs(node):
+        trace.channels.keep(squeezed(value), f"go into {place_of(node)}, which cannot be cut")
+    return trace.results[node]

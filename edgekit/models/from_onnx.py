@@ -13,7 +13,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from edgekit.errors import ModelError
-from edgekit.models.onnx_ops import OPERATORS, Call, tensor
+from edgekit.models.onnx_call import Call, tensor
+from edgekit.models.onnx_ops import OPERATORS
 
 PARAMETERS = {
     "Conv": ("weight", "bias"), "ConvTranspose": ("weight", "bias"), "Linear": ("weight", "bias"), "PRelu": ("weight",),
