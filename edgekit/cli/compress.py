@@ -11,6 +11,7 @@ from edgekit.cli.output import say_lines, show_json
 from edgekit.cli.progress import shown
 from edgekit.cli.recipes import RecipeName, read_recipe
 from edgekit.cli.words import drop_words
+from edgekit.models.extras import require
 
 Numerics = Annotated[
     str, typer.Option("--target", metavar="NAME", help="Whose numerics hold: a target of `edgekit targets list`.")
@@ -29,6 +30,7 @@ def command(
 ) -> None:
     """Writes the program that every format would lower, and its quality in torch on the validation split."""
     steps, goal = read_recipe(recipe), get_target(target)
+    require("torch", extra="compress")
     from edgekit.pipeline.compressed import compress
     from edgekit.pipeline.job import open_job
 

@@ -10,6 +10,7 @@ from edgekit.cli.output import say_lines, show_json, size
 from edgekit.cli.progress import shown
 from edgekit.cli.recipes import RecipeName, read_recipe
 from edgekit.cli.words import drop_words
+from edgekit.models.extras import require
 
 Target = Annotated[str, typer.Option("--target", metavar="NAME", help="A target of `edgekit targets list`.")]
 
@@ -19,6 +20,7 @@ def command(
 ) -> None:
     """It is verified on this computer, scored on the validation split, and kept in the store."""
     steps, goal = read_recipe(recipe), get_target(target)
+    require("torch", extra=goal.format)
     from edgekit.pipeline.build import build
     from edgekit.pipeline.job import open_job
     from edgekit.store.artifacts import ArtifactStore

@@ -16,6 +16,7 @@ from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
 from edgekit.devices.inventory import get_device
 from edgekit.errors import UsageError
+from edgekit.models.extras import require
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.files import write_whole
 from edgekit.store.home import artifacts_folder, ledger_url
@@ -47,6 +48,7 @@ def command(
         raise UsageError(f"--report {report}: no such folder {report.parent}")
     machine = get_device(device)
     goal = get_target(target) if target else None
+    require("torch", extra=goal.format if goal else "onnx")
     from edgekit.pipeline.job import open_job
     from edgekit.pipeline.tune import holds, tune
     from edgekit.report.page import render
