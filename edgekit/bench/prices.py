@@ -2,11 +2,13 @@
 
 A trace times an op where it runs, so it comes first. What no trace has is timed alone; its time there lacks what the
 runtime spends on any node, which the cheapest traced op shows. A variant of a traced op (the same convolution without
-its activation or its sum) is that op's trace plus the difference of the two in the farm.
+its activation or its sum) is that op's trace plus the difference of the two in the farm. Any other op with weights is
+scaled by what trace and farm say of the traced ops that are most like it: alone, its weights come from the cache.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from math import log, prod
 from statistics import fmean
 from typing import NamedTuple
 
@@ -14,6 +16,13 @@ from edgekit.core.price import OpPrice, OpSignature, TracedOp
 
 TRACE_ERROR = 0.04
 """The share by which a traced op's time is taken to be off, at least: runs of one op in one graph differ by that."""
+
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+"""How the kinds of ops with weights end."""
+
+NEIGHBOURS = 3
+MOST_FACTOR = 2.0
+"""A trace and a farm further apart than this say nothing of another op."""
 
 
 class Alone(NamedTuple):
@@ -77,10 +86,13 @@ def dispatch_s(prices: Iterable[OpPrice]) -> float:
 
 
 def to_farm(wanted: Iterable[OpSignature], known: Mapping[OpSignature, OpPrice]) -> tuple[OpSignature, ...]:
-    """The `wanted` signatures that have no price, and the traced siblings that they are compared with."""
+    """The `wanted` signatures that have no price, and the traced ops that they are compared with."""
     missing = [signature for signature in dict.fromkeys(wanted) if signature not in known]
-    siblings = [sibling(signature, known) for signature in missing]
-    return tuple(dict.fromkeys([*missing, *(s for s in siblings if s is not None)]))
+    others: list[OpSignature] = []
+    for signature in missing:
+        twin = sibling(signature, known)
+        others += neighbours(signature, known) if twin is None else (twin,)
+    return tuple(dict.fromkeys([*missing, *others]))
 
 
 def farm_prices(farmed: Farmed, known: Mapping[OpSignature, OpPrice]) -> dict[OpSignature, OpPrice]:
@@ -102,6 +114,27 @@ def sibling(signature: OpSignature, known: Mapping[OpSignature, OpPrice]) -> OpS
     return next(found, None)
 
 
+def neighbours(signature: OpSignature, known: Mapping[OpSignature, OpPrice]) -> tuple[OpSignature, ...]:
+    """The traced ops of the same kind most like one with weights, in the sizes of both; none for other kinds."""
+    if not signature.kind.endswith(WEIGHTED) or len(signature.inputs) < 2:
+        return ()
+    same = [
+        s for s, p in known.items()
+        if p.source == "trace" and s.kind == signature.kind and len(s.inputs) >= 2 and s != signature
+    ]  # fmt: skip
+    return tuple(sorted(same, key=lambda s: _distance(s, signature))[:NEIGHBOURS])
+
+
+def _distance(one: OpSignature, other: OpSignature) -> float:
+    """How far apart two ops of a kind are: logarithms of their inputs' sizes, and what their loops are."""
+    sizes = zip(one.inputs[:2], other.inputs[:2], strict=True)
+    apart = sum(abs(log(max(prod(a), 1) / max(prod(b), 1))) for (_, a), (_, b) in sizes)
+    loops = ("kernel_shape", "strides")
+    ours, theirs = dict(one.attributes), dict(other.attributes)
+    grouped = (ours.get("group", "1") == "1") != (theirs.get("group", "1") == "1")
+    return apart + sum(ours.get(name) != theirs.get(name) for name in loops) + 10 * grouped
+
+
 def _stem(signature: OpSignature) -> tuple[object, ...]:
     attributes = tuple(pair for pair in signature.attributes if pair[0] != "activation")
     kind = signature.kind.rpartition(".")[2].removeprefix("Fused")
@@ -119,11 +152,14 @@ def _trace_price(signature: OpSignature, seconds: Sequence[float]) -> OpPrice:
 def _farm_price(
     signature: OpSignature, own: Alone, base: float, known: Mapping[OpSignature, OpPrice], farmed: Farmed
 ) -> OpPrice:
+    factor = 1.0
     twin = sibling(signature, known)
     if twin is not None and twin in farmed:
         # The twin's trace says by how much the whole model differs from the farm, for just this convolution.
         base = known[twin].seconds - farmed[twin].seconds
-    return OpPrice(
-        signature=signature, source="farm",
-        seconds=max(own.seconds + base, 0.0), low_s=max(own.low_s + base, 0.0), high_s=max(own.high_s + base, 0.0),
-    )  # fmt: skip
+    else:
+        both = [s for s in neighbours(signature, known) if s in farmed]
+        there, here = sum(known[s].seconds for s in both), sum(farmed[s].seconds + base for s in both)
+        factor = min(max(there / here, 1 / MOST_FACTOR), MOST_FACTOR) if here > 0 else 1.0
+    seconds, low_s, high_s = (max((value + base) * factor, 0.0) for value in own)
+    return OpPrice(signature=signature, source="farm", seconds=seconds, low_s=low_s, high_s=high_s)

@@ -1,6 +1,16 @@
 import pytest
 
-from edgekit.bench.prices import Alone, alone, dispatch_s, farm_prices, sibling, to_farm, trace_prices, without_overhead
+from edgekit.bench.prices import (
+    Alone,
+    alone,
+    dispatch_s,
+    farm_prices,
+    neighbours,
+    sibling,
+    to_farm,
+    trace_prices,
+    without_overhead,
+)
 from edgekit.core.price import OpSignature, TracedOp
 
 US = 1e-6
@@ -56,6 +66,25 @@ def test_other_kinds_and_other_shapes_are_no_siblings() -> None:
     assert sibling(QUANTIZE, KNOWN) is None
     narrow = OpSignature(kind="com.microsoft.nchwc.Conv", inputs=(("float", (1, 16, 8, 8)),))
     assert sibling(narrow, KNOWN) is None
+
+
+def test_an_op_with_weights_is_scaled_like_the_traced_ones_most_like_it() -> None:
+    """Alone, weights come from the cache: the farm is too quick, and by how much the neighbours show."""
+
+    def wide(width: int) -> OpSignature:
+        inputs = (("float", (1, width, 8, 8)), ("float", (width, width, 3, 3)))
+        return OpSignature(kind="com.microsoft.nchwc.Conv", inputs=inputs)
+
+    known = trace_prices(traced((RESHAPE, 2.0), *((wide(16 * n), 100.0 * n) for n in (1, 2, 3, 30))))
+    new = wide(40)
+    assert neighbours(new, known) == (wide(48), wide(32), wide(16))
+    assert to_farm([new], known) == (new, wide(48), wide(32), wide(16))
+    farmed = {wide(16 * n): Alone(*[(80.0 * n - 2) * US] * 3) for n in (1, 2, 3)} | {new: Alone(*[198 * US] * 3)}
+    assert farm_prices(farmed, known)[new].seconds == pytest.approx(250 * US)
+
+
+def test_an_op_without_weights_is_not_scaled() -> None:
+    assert neighbours(QUANTIZE, trace_prices(traced((QUANTIZE, 5.0), (RESHAPE, 3.0)))) == ()
 
 
 def test_only_what_has_no_price_is_timed() -> None:
