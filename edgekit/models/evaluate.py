@@ -39,6 +39,11 @@ def score(
     if metric.name == "accuracy":
         if labels is None:
             raise MetricError(f"metric accuracy: data.{split} has no labels; without labels use metric agreement")
+        if labels.ndim != 1 or labels.dtype.kind not in "iub":
+            raise MetricError(
+                f"metric accuracy: data.{split}: want one class number a sample, got labels of shape {labels.shape}, "
+                f"{labels.dtype}; a figure of another kind is a function of your own"
+            )
         right = (_classes(outputs) == labels, _classes(reference) == labels)
         return (_shares("accuracy", split, *right, bound),)
     return _users(metric, split, outputs, reference, labels, root)
@@ -112,7 +117,7 @@ def _users(
         raise MetricError(f"metric {metric.name} is not deterministic: it gave {ours}, then {again}; fix its seed")
     if unknown := set(bounds) - set(ours):
         raise ProjectError(f"metric.bound: {metric.name} gives no figure {sorted(unknown)}, it gives {sorted(ours)}")
-    if len(ours) == 1 and not bounds:
+    if not bounds:
         bounds = dict.fromkeys(ours, parse_drop(metric.max_drop, "metric.max_drop"))
     drops = _bootstrap(function, outputs, reference, labels, metric.name)
     intervals = {name: np.percentile(values, [2.5, 97.5]) for name, values in drops.items()}

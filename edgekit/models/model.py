@@ -1,9 +1,11 @@
 """A model captured: a torch module that runs, an example of its inputs, and what it looks like from outside."""
 
+import contextlib
 import hashlib
+import linecache
+import logging
 import traceback
-from collections.abc import Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -50,11 +52,26 @@ def export_program(module: nn.Module, example: tuple[Tensor, ...], name: str) ->
     Raises: ModelError naming the user's source line where export stops.
     """
     try:
-        # Where it fails, torch.export prints the graph so far to stderr: the error says it in one line.
-        with torch.no_grad(), redirect_stderr(StringIO()):
+        with torch.no_grad(), _quiet():
             return torch.export.export(module, example)
     except Exception as error:
-        raise ModelError(f"model {name} cannot be exported: {_where(error)}{first_line(error)}") from error
+        said = f"{_where(error, module)}{first_line(error)}"
+        if "data-dependent" in said:
+            said += " (what forward does must not depend on values: write it with torch.where, or with fixed sizes)"
+        raise ModelError(f"model {name} cannot be exported: {said}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Where it fails, torch.export logs and prints the graph so far: the error says it in one line."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _to_eval(module: nn.Module) -> nn.Module:
@@ -72,7 +89,7 @@ def _run(module: nn.Module, example: tuple[Tensor, ...], name: str) -> tuple[Ten
         with torch.no_grad():
             result = module(*example)
     except Exception as error:
-        said = f"{_where(error)}{first_line(error)}"
+        said = f"{_where(error, module)}{first_line(error)}"
         raise ModelError(f"model {name} does not run on an input of shape {shapes}: {said}") from error
     outputs = (result,) if isinstance(result, Tensor) else tuple(result) if isinstance(result, tuple | list) else ()
     if not outputs or not all(isinstance(t, Tensor) for t in outputs):
@@ -101,17 +118,21 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
-def _where(error: BaseException) -> str:
-    """The innermost frame of the user's own code, as "file.py:12 in forward: `the line`: "."""
-    inside = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "site-packages" not in frame.filename and not _is_ours(frame.filename)
-    ]
-    if not inside:
-        return ""
-    frame = inside[-1]
-    return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}: `{frame.line}`: "
+def _where(error: BaseException, module: nn.Module) -> str:
+    """The user's code that the error comes from: "blocks.0 (Block), model.py:12 in forward: `the line`: aten.op: "."""
+    names = {id(part): name or "the model" for name, part in module.named_modules()}
+    place, line, op = "", "", ""
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        file, owner = frame.f_code.co_filename, frame.f_locals.get("self")
+        if isinstance(frame.f_locals.get("func"), torch._ops.OpOverload):
+            op = f"{frame.f_locals['func']}: "
+        if "site-packages" in file or _is_ours(file):
+            continue
+        if id(owner) in names:
+            place = f"{names[id(owner)]} ({type(owner).__name__}), "
+        text = linecache.getline(file, number).strip()
+        line = f"{Path(file).name}:{number} in {frame.f_code.co_name}: `{text}`: "
+    return place + line + op if line else op
 
 
 def _is_ours(filename: str) -> bool:
