@@ -264,8 +264,8 @@ def every_point(space: Space) -> Iterator[Point]:
     """The whole space, for an oracle."""
     for widths in itertools.product(*(group.widths for group in space.groups)):
         kept = {group.name: width for group, width in zip(space.groups, widths, strict=True)}
-        for bits in itertools.product((False, True), repeat=len(space.layers)):
-            yield space.point([c.name for c, on in zip(space.layers, bits, strict=True) if on], kept)
+        for bits in itertools.product((False, True), repeat=len(space.int8_layers)):
+            yield space.point([name for name, on in zip(space.int8_layers, bits, strict=True) if on], kept)
 
 
 def _bytes(op: OpSignature) -> int:

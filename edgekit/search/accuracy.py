@@ -16,9 +16,8 @@ from scipy.stats import norm
 
 from edgekit.core.measurement import Quality
 from edgekit.search.price import Table, all_cells
-from edgekit.search.space import Point, Space
+from edgekit.search.space import Point, Space, Widths
 
-Widths = tuple[tuple[str, int], ...]
 _WEIGHTS = (1.0, 0.5, 2.0, 0.25, 4.0, 0.1, 10.0)
 
 

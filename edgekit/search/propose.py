@@ -1,60 +1,97 @@
 """New candidates: the program solved under several budgets, freely and within each width vector that is paid for."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from math import inf
+from collections.abc import Iterator, Sequence
+from math import exp, inf
 
-from edgekit.search.accuracy import Widths
+import numpy as np
+
 from edgekit.search.judge import prospects
 from edgekit.search.price import Table
 from edgekit.search.record import Beliefs
+from edgekit.search.sequence import fronts
 from edgekit.search.solve import Fixed, Limit, Program
-from edgekit.search.space import Point
+from edgekit.search.space import Point, Widths
 
 _BUDGETS = (0.7, 1.0, 1.4)
 """Shares of the loss that is allowed to solve for: the sum of parts says only roughly what a form loses."""
 _PARTS = (0.2, 0.5, 0.8, 0.97)
 """Shares of the loss that widths may take."""
-_SLACK = (0.95, 0.97, 0.985, 1.0, 1.015, 1.03)
-"""Shares of a time limit to solve for: the table errs by a few percent."""
+_SLACK = (0.9, 1.04)
+"""Shares of a time limit between which forms are looked at: the table errs by a few percent."""
+_EACH = 10
+"""Points taken from one front."""
+_STIRS = 4
+"""Fronts of each shape beside the tables' own: with seconds and losses moved by about what they err."""
+_STIR_TIME, _STIR_LOSS = 0.03, 0.25
 
 
-def propose(beliefs: Beliefs, program: Program, *, count: int, new_shapes: int) -> list[Point]:
+def propose(beliefs: Beliefs, program: Program, *, count: int, new_shapes: int, seed: int = 0) -> list[Point]:
     """At most `count` points that are best by the tables and not compiled yet, in at most `new_shapes` new shapes.
 
-    A shape is a width vector. Shapes that exist are solved for precisions; new ones under several splits of the loss
-    between int8 and widths.
+    A shape is a width vector. New ones come from the program, under several splits of the loss between int8 and
+    widths; within each shape, points come from the front of its precisions.
     """
-    record, space, objective = beliefs.record, beliefs.space, beliefs.objective()
-    found: dict[Point, None] = {}
+    record, space = beliefs.record, beliefs.space
+    random = np.random.default_rng([seed, len(record.compiled)])
     shapes = [space.float_form.widths, *record.tuned()]
     built = record.built() | {space.float_form.widths}
     if space.groups and beliefs.goal.minimise != "loss":
         for limits in _splits(beliefs):
-            point = program.solve(objective, limits, shapes=shapes)
+            point = program.solve(beliefs.objective(), limits, shapes=shapes)
             if point is not None and (point.widths in built or new_shapes > 0):
                 new_shapes -= point.widths not in built
                 built.add(point.widths)
                 shapes.append(point.widths)
-    each = max(2, min(5, count // len(shapes)))
+    found: dict[Point, None] = {}
     for shape in dict.fromkeys(shapes):
-        for limits in _within(beliefs, shape):
-            found |= dict.fromkeys(_solve(Fixed(space, shape), beliefs, objective, limits, each, found))
-    return [prospect.point for prospect in prospects(beliefs, list(found))[:count]]
+        found |= dict.fromkeys(_mixes(beliefs, shape, random))
+    unknown = [point for point in found if point not in record.compiled and point not in record.failed]
+    return [prospect.point for prospect in prospects(beliefs, unknown)[:count]]
 
 
-def _within(beliefs: Beliefs, shape: Widths) -> Iterator[list[Limit]]:
-    """The sets of limits to solve precisions under, at fixed widths."""
-    if beliefs.goal.minimise == "loss":
-        for share in _SLACK:
-            yield [Limit(beliefs.fit.table, beliefs.limit * share)]
-        return
+def _mixes(beliefs: Beliefs, shape: Widths, random: np.random.Generator) -> Iterator[Point]:
+    """Points of one shape that are near the best by the tables."""
     taken = beliefs.loss(beliefs.space.point((), dict(shape)))
-    for share in _BUDGETS:
-        room = beliefs.accuracy.allowed * share - taken
-        if room >= 0:
-            yield [*_loss_limit(beliefs.sensitivities.int8_table, room), *_time_limit(beliefs)]
-        if room == inf:
+    room = _BUDGETS[-1] * beliefs.accuracy.allowed - taken
+    if room < 0 and beliefs.goal.minimise != "loss":
+        return
+    room = inf if beliefs.goal.minimise == "loss" else room
+    time = beliefs.fit.table if beliefs.goal.minimise == "loss" else beliefs.objective()
+    loss = beliefs.sensitivities.int8_table
+
+    def stir() -> tuple[float, float]:
+        seconds, lost = random.normal(0, (_STIR_TIME, _STIR_LOSS))
+        return 1 - float(seconds), exp(float(lost))
+
+    for draw in range(_STIRS + 1):
+        points = fronts(beliefs.space, shape, time, loss, room, stir if draw else None)
+        if points is None:
+            yield from _by_program(beliefs, shape, time, loss, room)
             return
+        yield from _near_limit(beliefs, points, time, loss, room)
+
+
+def _near_limit(beliefs: Beliefs, points: Sequence[Point], time: Table, loss: Table, room: float) -> list[Point]:
+    """At most `_EACH` of a front's points, those near the limit that they are to keep."""
+    if beliefs.goal.minimise == "loss":
+        times = [time.price(beliefs.space, point) / beliefs.limit for point in points]
+        near = [p for p, t in zip(points, times, strict=True) if _SLACK[0] <= t <= _SLACK[1]]
+    else:
+        near = [p for p in points if room == inf or loss.price(beliefs.space, p) >= 0.4 * room] or list(points[-1:])
+    return [near[i] for i in sorted({round(x) for x in np.linspace(0, len(near) - 1, _EACH)})] if near else []
+
+
+def _by_program(beliefs: Beliefs, shape: Widths, time: Table, loss: Table, room: float) -> Iterator[Point]:
+    """The same by the program, for nets whose layers depend on too many others."""
+    program = Fixed(beliefs.space, shape)
+    goal, bounded = (loss, time) if beliefs.goal.minimise == "loss" else (time, loss)
+    most = beliefs.limit if beliefs.goal.minimise == "loss" else room
+    cuts = [point for point in beliefs.record.compiled if point.widths == shape]
+    for share in (0.6, 0.7, 0.85, 1.0):
+        point = program.solve(goal, [Limit(bounded, most * share)] if most < inf else [], exclude=cuts)
+        if point is not None:
+            cuts.append(point)
+            yield point
 
 
 def _splits(beliefs: Beliefs) -> Iterator[list[Limit]]:
@@ -76,22 +113,3 @@ def _loss_limit(table: Table, at_most: float) -> list[Limit]:
 def _time_limit(beliefs: Beliefs) -> list[Limit]:
     """Where time is not the goal, a form may still not be slower than float."""
     return [] if beliefs.goal.minimise == "latency" else [Limit(beliefs.fit.table, min(1.0, beliefs.limit))]
-
-
-def _solve(
-    program: Fixed,
-    beliefs: Beliefs,
-    objective: Table,
-    limits: Sequence[Limit],
-    count: int,
-    besides: Mapping[Point, None],
-) -> Iterator[Point]:
-    """The `count` best points of one shape that are neither compiled, nor failed, nor in `besides`."""
-    known = dict.fromkeys([*beliefs.record.compiled, *beliefs.record.failed, *besides])
-    cuts = [point for point in known if point.widths == program.shape]
-    for _ in range(count):
-        point = program.solve(objective, limits, exclude=cuts)
-        if point is None:
-            return
-        cuts.append(point)
-        yield point

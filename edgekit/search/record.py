@@ -12,7 +12,6 @@ from edgekit.search.accuracy import (
     Recovery,
     Scored,
     Sensitivities,
-    Widths,
     excess,
     fit_accuracy,
     fit_recovery,
@@ -31,7 +30,7 @@ from edgekit.search.questions import (
     Measured,
     Profiled,
 )
-from edgekit.search.space import Point, Space
+from edgekit.search.space import Point, Space, Widths
 
 
 @dataclass
@@ -112,11 +111,11 @@ class Record:
         """The last measurement."""
         return self.measured[point][-1].measurement if point in self.measured else None
 
-    def tuned(self) -> list[tuple[tuple[str, int], ...]]:
+    def tuned(self) -> list[Widths]:
         """The width vectors that were fine-tuned."""
         return list(dict.fromkeys(point.widths for point in self.full if self.space.pruned(point)))
 
-    def built(self) -> set[tuple[tuple[str, int], ...]]:
+    def built(self) -> set[Widths]:
         """The pruned width vectors that were built at all."""
         return {p.widths for kept in (self.compiled, self.quick, self.full) for p in kept if self.space.pruned(p)}
 

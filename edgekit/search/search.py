@@ -188,7 +188,9 @@ class Search:
         """New candidates, as many as the effort leaves room for."""
         count = min(_CANDIDATES, self.effort.compiles - len(self.record.compiled))
         fresh = min(_SHAPES, self.effort.shapes - len(self.record.built()))
-        return propose(Beliefs(self.record), self._program, count=count, new_shapes=fresh) if count > 0 else []
+        if count <= 0:
+            return []
+        return propose(Beliefs(self.record), self._program, count=count, new_shapes=fresh, seed=self._seed)
 
     def _tune(self) -> Steps:
         """Score new width vectors quickly, then fine-tune the best of them."""

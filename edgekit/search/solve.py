@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from edgekit.core.recipe import Precision
 from edgekit.search.price import Table, all_cells
-from edgekit.search.space import LayerSpace, Point, Space
+from edgekit.search.space import LayerSpace, Point, Space, Widths
 
 Row = dict[int, float]
-Shape = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -29,19 +28,22 @@ class Limit:
 class Fixed:
     """The program of a space at one shape: only precisions are left to choose, so it is small."""
 
-    def __init__(self, space: Space, shape: Shape) -> None:
+    def __init__(self, space: Space, shape: Widths) -> None:
         self._space, self.shape, self._widths = space, shape, dict(shape)
         layers = tuple(
             LayerSpace(name=layer.name, precisions=layer.precisions, macs=layer.macs) for layer in space.layers
         )
         self._program = Program(Space(layers=layers, edges=space.edges))
 
-    def solve(self, objective: Table, limits: Sequence[Limit] = (), *, exclude: Sequence[Point] = ()) -> Point | None:
+    def solve(
+        self, objective: Table, limits: Sequence[Limit] = (), *, exclude: Sequence[Point] = (), gap: float = 3e-3
+    ) -> Point | None:
         """As `Program.solve`; `exclude` are points of this shape."""
         point = self._program.solve(
             self._narrowed(objective),
             [Limit(self._narrowed(limit.table), limit.at_most) for limit in limits],
             exclude=[Point(int8=other.int8) for other in exclude],
+            gap=gap,
         )
         return None if point is None else self._space.point(point.int8, self._widths)
 
@@ -88,7 +90,7 @@ class Program:
         limits: Sequence[Limit] = (),
         *,
         exclude: Sequence[Point] = (),
-        shapes: Sequence[Shape] = (),
+        shapes: Sequence[Widths] = (),
         gap: float = 3e-3,
         nodes: int = 500,
     ) -> Point | None:

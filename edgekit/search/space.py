@@ -9,6 +9,8 @@ from edgekit.core.recipe import Importance, Precision, Prune, Quantize, Ranges, 
 from edgekit.errors import UsageError
 
 Fidelity = Literal["quick", "full"]
+Widths = tuple[tuple[str, int], ...]
+"""(group, channels kept) of every group, or of those that a context names."""
 SHARES = (1.0, 0.75, 0.5, 0.25)
 """The shares of channels kept that the uniform forms take."""
 
