@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -33,17 +34,20 @@ class OnnxFormat:
     name = "onnx"
     extra = "onnx"
 
+    def __init__(self) -> None:
+        self._exports: WeakKeyDictionary[Any, dict[int, onnx_ir.Model]] = WeakKeyDictionary()
+
     def lower(self, program: "Program", target: Target, folder: Path) -> Path:
         """As `Format.lower`; TargetError if an op is newer than the target's opset."""
-        return _write(_export(program, target), program, target, folder)
+        return _write(self._exported(program, target).clone(), program, target, folder)
 
     def mixes(
         self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
     ) -> tuple[Path, ...]:
-        """As `Format.mixes`: one export for all of them, and milliseconds for each."""
+        """As `Format.mixes`: one export for all mixes of a program, in this call and later ones, then milliseconds."""
         from edgekit.compress.relax import bypassed_in, float_biases
 
-        full = _export(program, target)
+        full = self._exported(program, target)
         from edgekit.graph.mix import mix
 
         return tuple(
@@ -53,6 +57,14 @@ class OnnxFormat:
             )
             for int8 in int8_sets
         )  # fmt: skip
+
+    def _exported(self, program: "Program", target: Target) -> "onnx_ir.Model":
+        """`program` as torch writes it, settled; kept as long as the program lives, because an export takes seconds."""
+        opset = min(max(target.limits.opset or NEWEST_OPSET, LEAST_EXPORT), NEWEST_OPSET)
+        kept = self._exports.setdefault(program.exported, {})
+        if opset not in kept:
+            kept[opset] = _export(program, opset)
+        return kept[opset]
 
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
         """As `Format.run`, by onnxruntime with all its optimizations.
@@ -84,14 +96,13 @@ def _write(model: "onnx_ir.Model", program: "Program", target: Target, folder: P
     return path
 
 
-def _export(program: "Program", target: Target) -> "onnx_ir.Model":
+def _export(program: "Program", opset: int) -> "onnx_ir.Model":
     """`program` as torch writes it, settled: its q/dq have the names that its nodes have."""
     require("onnxscript", extra=FORMAT.extra)
     import torch
 
     from edgekit.graph.finish import settle_
 
-    opset = min(max(target.limits.opset or NEWEST_OPSET, LEAST_EXPORT), NEWEST_OPSET)
     with _quiet():
         try:
             exported: Any = torch.onnx.export(

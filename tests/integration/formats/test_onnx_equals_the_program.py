@@ -312,3 +312,13 @@ def test_what_cannot_be_quantized_is_told_in_one_line() -> None:
         int8(model, layers=(("nose", "fp32"),))
     with pytest.raises(TargetError, match="int8"):
         quantize(model, Quantize(), Numerics(), noise(8))
+
+
+def test_mixes_of_one_program_are_exported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full, exports = int8(net("mobile")), []
+    export_once = torch.onnx.export
+    monkeypatch.setattr(torch.onnx, "export", lambda *a, **k: exports.append(1) or export_once(*a, **k))
+    for i, layer in enumerate(full.layers):
+        FORMAT.mixes(full, [full.int8 - {layer}], ONNX_X86, tmp_path / str(i))
+    FORMAT.lower(full, ONNX_X86, tmp_path)
+    assert len(exports) == 1
