@@ -31,7 +31,7 @@ class Built(Noun, frozen=True, kw_only=True):
 
 def build(
     job: Job, recipe: Recipe, target: Target, store: ArtifactStore, *,
-    split: Split = "validation", listen: Listener = silent,
+    split: Split = "validation", features: tuple[str, ...] | None = None, listen: Listener = silent,
 ) -> Built:  # fmt: skip
     """The form of the job's model that `recipe` makes, for `target`, verified on the host and scored on `split`.
 
@@ -40,11 +40,11 @@ def build(
     Raises: UsageError for a step that cannot be applied; ModelError, ConvertError, ArtifactError, MetricError.
     """
     model, used = job.model.spec.digest, tools()
-    key = digest("artifact", model, recipe, target, job.data_digests(), used)
+    key = digest("artifact", model, recipe, target, job.data_digests(), used, features)
     artifact = store.made(key)
     if artifact is None:
         listen(Event(stage="compile", text=f"building {job.project.name} for {target.name}"))
-        program = apply(job, recipe, target)
+        program = apply(job, recipe, target, features)
         provenance = Provenance(recipe=recipe, model=model, data=job.data_digests(), tools=used)
         with scratch() as folder:
             path = get_format(target.format).lower(program, target, Path(folder) / "lowered")
@@ -59,7 +59,7 @@ def build(
     return Built(artifact=artifact, verdict=verdict, quality=quality_of(job, artifact, store, split))
 
 
-def apply(job: Job, recipe: Recipe, target: Target) -> Program:
+def apply(job: Job, recipe: Recipe, target: Target, features: tuple[str, ...] | None = None) -> Program:
     """The program that `recipe` makes of the job's model.
 
     Raises: UsageError for a step that this edgekit does not apply.
@@ -69,7 +69,7 @@ def apply(job: Job, recipe: Recipe, target: Target) -> Program:
         if not isinstance(step, Quantize) or program.int8:
             kind = type(step).__name__.lower()
             raise UsageError(f"recipe: step {kind!r} cannot be applied here: this version applies one quantize step")
-        program = quantize(job.model, step, target.numerics, job.data["calibration"])
+        program = quantize(job.model, step, target.numerics, job.data["calibration"], features=features)
     return program
 
 

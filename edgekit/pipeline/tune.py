@@ -54,7 +54,9 @@ def tune(
             done = _search(job, space, answers, ledger, study)
         finally:
             collect(transport, device)
-        chosen = build(job, recipe_of(job, done.choice.int8), target, store, listen=listen).artifact
+        chosen = build(
+            job, recipe_of(job, done.choice.int8), target, store, features=facts.features, listen=listen
+        ).artifact
         listen(Event(stage="test", text="reading the test split, once"))
         tested = quality_of(job, chosen, store, "test")
         choice = Choice(
