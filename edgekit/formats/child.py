@@ -26,7 +26,10 @@ from edgekit.formats.base import get_format
 
 MEMORY_BYTES = 8 << 30
 DEADLINE_S = 600.0
-_NO_MEMORY = re.compile(r"bad_alloc|MemoryError|[Cc]annot allocate memory|[Oo]ut of memory|failed to map segment")
+_NO_MEMORY = re.compile(
+    r"bad_alloc|MemoryError|[Cc]annot allocate memory|[Oo]ut of memory|pthread_create failed"
+    r"|[Ff]ailed to (?:map segment|allocate memory)"
+)
 _CHATTER = re.compile(r"^(INFO:|WARNING|[IW]\d{4} |W?\d{4}-\d\d-\d\d|\*\*\*)")
 _PR_SET_PDEATHSIG = 1
 
@@ -113,11 +116,11 @@ def _run(folder: Path, deadline_s: float) -> int | None:
 
 def _failure(answer: dict[str, Any], what: str, error: type[EdgekitError], memory_bytes: int) -> EdgekitError:
     """The error that the function raised, as it was if it is one of edgekit's own."""
+    if _NO_MEMORY.search(f"{answer['failure']}: {answer['text']}"):
+        return error(f"{what}: {_too_little(memory_bytes)}")
     own = getattr(errors, answer["failure"], None)
     if isinstance(own, type) and issubclass(own, EdgekitError):
         return own(answer["text"])
-    if _NO_MEMORY.search(f"{answer['failure']}: {answer['text']}"):
-        return error(f"{what}: {_too_little(memory_bytes)}")
     return error(f"{what}: {answer['failure']}: {answer['text']}")
 
 

@@ -97,7 +97,7 @@ def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[s
         int8, path = frozenset(layers), Path(name)
         part = program if int8 == program.int8 else mixed(program, int8)
         _write(part, path)
-        _check(part, path)
+        check_file(part, path)
     return None, {}
 
 
@@ -144,7 +144,7 @@ def keep_float_edges_() -> None:
     api.ConvertToTFLConfig = strict
 
 
-def _check(program: "Program", path: Path) -> None:
+def check_file(program: "Program", path: Path) -> None:
     """Return if the file at `path` loads, has the program's inputs and outputs, and an int8 op for each int8 layer.
 
     Raises: ConvertError.

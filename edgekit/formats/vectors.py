@@ -8,6 +8,7 @@ import numpy as np
 
 from edgekit.core.model import ModelSpec, TensorSpec
 from edgekit.errors import ArtifactError, ProjectError
+from edgekit.formats.base import in_batches
 from edgekit.models.data import Samples
 
 if TYPE_CHECKING:
@@ -15,18 +16,23 @@ if TYPE_CHECKING:
 
 COUNT = 8
 """Batches in an artifact."""
+LEVELS = 255
+"""Steps of an int8 scale."""
 
 
 class Vectors(NamedTuple):
-    """Inputs and the outputs wanted for them. `steps`: one LSB of each output, 0 where it is float.
+    """Inputs and the outputs wanted for them.
 
-    `quantized`: whether any layer is int8, so that float outputs too move in steps.
+    `steps`: one LSB of each output, 0 where it is float. `quantized`: whether any layer is int8, so that float outputs
+    too move in steps. `rounding`: how far each output is moved by summing in float32 instead of float64: RMS, in LSB,
+    or in 255ths of the range where the output is float.
     """
 
     inputs: tuple[np.ndarray, ...]
     outputs: tuple[np.ndarray, ...]
     steps: tuple[float, ...]
     quantized: bool
+    rounding: tuple[float, ...]
 
 
 def make_vectors(program: "Program", samples: Samples | None = None, seed: int = 0) -> Vectors:
@@ -38,8 +44,38 @@ def make_vectors(program: "Program", samples: Samples | None = None, seed: int =
 
     example = tuple(tensor.detach().cpu().numpy() for tensor in program.exported.example_inputs[0])
     inputs = vector_inputs(program.spec, samples, seed, example)
+    outputs = reference_outputs(program, inputs)
     steps = tuple(step or 0.0 for step in output_steps(program))
-    return Vectors(inputs, reference_outputs(program, inputs), steps, bool(program.int8))
+    pairs = zip(_outputs_in_float32(program, inputs), outputs, steps, strict=True)
+    rounding = tuple(rms((rough - exact) / unit(exact, step)) for rough, exact, step in pairs)
+    return Vectors(inputs, outputs, steps, bool(program.int8), rounding)
+
+
+def unit(wanted: np.ndarray, step: float) -> float:
+    """What an output's errors are counted in: its LSB, or the 255th part of its largest value where it is float."""
+    return step or max(float(np.abs(wanted).max(initial=0.0)), 1e-12) / LEVELS
+
+
+def rms(values: np.ndarray) -> float:
+    """The root mean square; 0 of nothing.
+
+    >>> rms(np.array([3.0, -3.0]))
+    3.0
+    """
+    return float(np.sqrt(np.mean(values.astype(np.float64) ** 2))) if values.size else 0.0
+
+
+def _outputs_in_float32(program: "Program", inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    import torch
+
+    module = program.exported.module(check_guards=False)
+
+    def call(batch: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+        with torch.no_grad():
+            result = module(*map(torch.from_numpy, batch))
+        return [t.numpy() for t in ((result,) if isinstance(result, torch.Tensor) else result)]
+
+    return in_batches(call, inputs, program.spec.inputs[0].shape[0])
 
 
 def vector_inputs(
@@ -86,10 +122,11 @@ def _shapes(inputs: list[tuple[tuple[int, ...], str]]) -> str:
 
 
 def write_vectors(path: Path, vectors: Vectors) -> None:
-    """Writes an .npz: in_0, …, out_0, …, step_0, … (one LSB of that output; 0 where it is float), quantized."""
+    """Writes an .npz: in_0, …, out_0, …, step_0, … (one LSB of that output; 0 where it is float), rounding_0, …"""
     arrays = {f"in_{i}": a for i, a in enumerate(vectors.inputs)}
     arrays |= {f"out_{i}": a for i, a in enumerate(vectors.outputs)}
     arrays |= {f"step_{i}": np.asarray(step) for i, step in enumerate(vectors.steps)}
+    arrays |= {f"rounding_{i}": np.asarray(share) for i, share in enumerate(vectors.rounding)}
     np.savez(path, quantized=np.asarray(vectors.quantized), **arrays)  # type: ignore[arg-type]
 
 
@@ -101,14 +138,13 @@ def read_vectors(path: Path) -> Vectors:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, MemoryError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
         raise ArtifactError(f"{path.name}: cannot be read as test vectors: {error}") from None
-    inputs, outputs, steps = (_numbered(arrays, stem) for stem in ("in", "out", "step"))
-    if not inputs or not outputs or len(steps) != len(outputs):
-        raise ArtifactError(
-            f"{path.name}: want in_0…, out_0… and as many step_0…, got {', '.join(arrays) or 'nothing'}"
-        )
-    return Vectors(inputs, outputs, tuple(float(s) for s in steps), bool(arrays.get("quantized", True)))
+    inputs, outputs, steps, rounding = (_numbered(arrays, stem) for stem in ("in", "out", "step", "rounding"))
+    if not inputs or not len(outputs) == len(steps) == len(rounding) > 0:
+        raise ArtifactError(f"{path.name}: want in_0, out_0, step_0, rounding_0, got {', '.join(arrays) or 'nothing'}")
+    floats = tuple(tuple(float(value) for value in values) for values in (steps, rounding))
+    return Vectors(inputs, outputs, floats[0], bool(arrays.get("quantized", True)), floats[1])
 
 
 def _numbered(arrays: dict[str, np.ndarray], stem: str) -> tuple[np.ndarray, ...]:
