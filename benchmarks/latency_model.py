@@ -19,12 +19,12 @@ from edgekit.search.record import Beliefs, Record
 from edgekit.search.space import Point
 
 MIXES = 40
-LOADS = 6
+LOADS = 12
 
 
 def errors(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
     """Absolute errors in percent."""
-    return 100 * np.abs(predicted / measured - 1)
+    return np.asarray(100 * np.abs(predicted / measured - 1))
 
 
 def unseen(rig: Rig, count: int) -> list[Point]:
@@ -54,7 +54,7 @@ def of_net(name: str, figures: Figures, count: int) -> None:
             Profile(points=tuple(uniforms)),
             [Profiled(point=p, seconds=min(profiles[p]), ops=traces[p]) for p in uniforms],
         )
-        record.add(Compile(points=tuple([*uniforms, *points])), told)
+        record.add(Compile(points=(*uniforms, *points)), told)
         predicted = Beliefs(record).times(points)[0] * record.float_s
         say(f"{name}: all {count} mixes are predicted; now they are measured")
         loads = rig.loads([*uniforms, *points], LOADS, seed=2)
@@ -83,7 +83,8 @@ def of_net(name: str, figures: Figures, count: int) -> None:
         figures.add(f"{name}: peer's rank correlation", float(spearmanr(guess, measured).statistic), None, unit="")
     slower = int((measured > float_s).sum())
     figures.notes.append(
-        f"{name}: float {float_s * 1e3:.2f} ms, int8 {int8_s * 1e3:.2f} ms; {slower} of {count} mixes are slower than float"
+        f"{name}: float {float_s * 1e3:.2f} ms, int8 {int8_s * 1e3:.2f} ms;"
+        f" {slower} of {count} mixes are slower than float"
     )
 
 
