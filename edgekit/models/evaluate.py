@@ -7,6 +7,7 @@ for differences near 0, where a normal interval does not. A user's own figure ge
 """
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -143,7 +144,7 @@ def _bootstrap(
     for _ in range(RESAMPLES):
         pick = generator.integers(0, len(outputs), len(outputs))
         chosen = None if labels is None else labels[pick]
-        with contextlib.suppress(MetricError):
+        with contextlib.suppress(MetricError), warnings.catch_warnings(action="ignore"):
             ours = _figures(function, outputs[pick], chosen, name)
             theirs = _figures(function, reference[pick], chosen, name)
             for figure in ours.keys() & theirs.keys():

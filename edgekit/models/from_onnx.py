@@ -63,8 +63,8 @@ def module_from_onnx(path: Path) -> tuple[OnnxModule, tuple[Tensor, ...] | None]
     """
     try:
         model = onnx.load(str(path))
-        onnx.checker.check_model(model)
         model = onnx.shape_inference.infer_shapes(model)
+        onnx.checker.check_model(model)
     except Exception as error:  # noqa: BLE001  a damaged file raises whatever its reader meets
         raise ModelError(f"{path} is not a readable ONNX file: {type(error).__name__}: {_line(error)}") from None
     return _Reader(model, path).module(), _example(model)

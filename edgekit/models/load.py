@@ -53,7 +53,10 @@ def _module(source: ModelSource, root: Path) -> tuple[nn.Module, tuple[Tensor, .
     if not path.is_file():
         raise ProjectError(f"model.source: {path}: no such file")
     if path.suffix == ".onnx":
-        raise ModelError(f"model.source: {path}: .onnx is not read yet: give the nn.Module that it was exported from")
+        require("onnx", extra="onnx")
+        from edgekit.models.from_onnx import module_from_onnx
+
+        return module_from_onnx(path)
     return _from_pt2(path)
 
 

@@ -123,7 +123,8 @@ def _where(error: BaseException, module: nn.Module) -> str:
     names = {id(part): name or "the model" for name, part in module.named_modules()}
     place, line, op = "", "", ""
     for frame, number in traceback.walk_tb(error.__traceback__):
-        file, owner = frame.f_code.co_filename, frame.f_locals.get("self")
+        file = frame.f_code.co_filename
+        owner = frame.f_locals.get(frame.f_code.co_varnames[0]) if frame.f_code.co_argcount else None
         if isinstance(frame.f_locals.get("func"), torch._ops.OpOverload):
             op = f"{frame.f_locals['func']}: "
         if "site-packages" in file or _is_ours(file):

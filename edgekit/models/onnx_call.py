@@ -54,7 +54,7 @@ def tensor(value: Value) -> Tensor:
     """A value as a tensor."""
     if isinstance(value, Tensor):
         return value
-    return torch.as_tensor(np.asarray(value).astype(np.int64) if is_object(value) else np.asarray(value))
+    return torch.from_numpy(np.array(value, dtype=np.int64 if is_object(value) else None))
 
 
 def operand(value: Value) -> Tensor | float:

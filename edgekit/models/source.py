@@ -104,14 +104,16 @@ def _beside(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(folder))
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            beside = file and folder in Path(file).parents and "site-packages" not in file
-            if beside and before.get(name) is not module and not name.startswith("edgekit_user_"):
-                _SIBLINGS.setdefault(folder, {})[name] = module
-                del sys.modules[name]
+        for name in [n for n, module in sys.modules.items() if before.get(n) is not module]:
+            if not name.startswith("edgekit_user_") and _lies_in(sys.modules[name], folder):
+                _SIBLINGS.setdefault(folder, {})[name] = sys.modules.pop(name)
                 if name in before:
                     sys.modules[name] = before[name]
+
+
+def _lies_in(module: ModuleType, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return bool(file) and folder in Path(str(file)).parents and "site-packages" not in str(file)
 
 
 def _users_line(error: BaseException) -> str:
