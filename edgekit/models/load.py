@@ -66,7 +66,8 @@ def _from_pt2(path: Path) -> tuple[nn.Module, tuple[Tensor, ...] | None]:
     except Exception as error:  # noqa: BLE001  a damaged archive raises whatever its reader meets
         raise ModelError(f"{path} is not a readable ExportedProgram: {type(error).__name__}: {error}") from None
     inputs: Any = exported.example_inputs
-    module = exported.module()
+    module = exported.module(check_guards=False)
+    module._forward_pre_hooks.clear()  # these and the guards would hold it to the batch that it was captured with
     return module, as_tensors(tuple(inputs[0]), "model.example") if inputs and inputs[0] else None
 
 

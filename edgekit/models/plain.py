@@ -41,12 +41,25 @@ def _any_batch(model: Model) -> torch.export.ExportedProgram:
     shapes = tuple({0: free} if t.dim() and t.shape[0] == batch else None for t in model.example)
     try:
         with torch.no_grad():
+            _check_samples_apart(model, inputs)
             return torch.export.export(model.module, inputs, dynamic_shapes=(shapes,) if _variadic(model) else shapes)
     except Exception as error:
         raise ModelError(
             f"model {model.spec.name}: its program holds for a batch of {batch} only, so that channels can be "
             f"neither cut nor trained: give a module or a .pt2 whose first dimension is dynamic ({first_line(error)})"
         ) from error
+
+
+def _check_samples_apart(model: Model, inputs: tuple[Tensor, ...]) -> None:
+    """Return if a sample's output does not depend on how many others there are."""
+    alone, beside = (_outputs(model.module(*given)) for given in (model.example, inputs))
+    for one, two in zip(alone, beside, strict=True):
+        if one.dim() != two.dim() or not torch.allclose(one, two[: len(one)], rtol=1e-3, atol=1e-4):
+            raise ValueError("another batch gives other outputs")
+
+
+def _outputs(result: Any) -> tuple[Tensor, ...]:
+    return (result,) if isinstance(result, Tensor) else tuple(result)
 
 
 def _variadic(model: Model) -> bool:

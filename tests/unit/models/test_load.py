@@ -7,14 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import net
+from nets import AFFINE, net, noise
 from safetensors.torch import save_file
 
+from edgekit.compress.groups import channel_groups
+from edgekit.compress.prune import prune
+from edgekit.compress.quantize import quantize
+from edgekit.compress.recover import recover
 from edgekit.core.project import ModelSource, project_from_toml
+from edgekit.core.recipe import Prune, Quantize, Recover
 from edgekit.errors import EdgekitError, MissingExtraError, ModelError, ProjectError
 from edgekit.models.data import Samples, as_samples, load_samples
 from edgekit.models.extras import require
 from edgekit.models.load import load_example, load_model
+from edgekit.models.predict import predict
 from edgekit.models.source import load_function
 
 MODEL = """
@@ -101,6 +107,19 @@ def test_an_exported_program_is_read_back_with_its_own_example(root: Path) -> No
     with torch.no_grad():
         assert torch.equal(again.module(x), model.module(x))
     assert again.spec.inputs == model.spec.inputs
+
+
+@pytest.mark.parametrize("free", [False, True], ids=["one batch", "any batch"])
+def test_an_exported_program_can_be_cut_trained_and_quantized(root: Path, *, free: bool) -> None:
+    model, samples = net("residual"), noise(64)
+    x = torch.cat([model.example[0]] * (2 if free else 1))
+    shapes = ({0: torch.export.Dim("batch")},) if free else None
+    torch.export.save(torch.export.export(model.module, (x,), dynamic_shapes=shapes), root / "m.pt2")
+    read = load_model(ModelSource(source="m.pt2"), root, "net")
+    assert channel_groups(read) == channel_groups(model)
+    tuned = recover(prune(read, Prune(ratio=0.5)), Recover(epochs=1.0), samples, read)
+    assert len(quantize(tuned, Quantize(), AFFINE, samples).int8) == 7
+    assert predict(tuned, samples).shape == (64, 10)
 
 
 @pytest.mark.parametrize(
