@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, pi, sqrt
+from typing import Literal
 
 from scipy.stats import norm
 
@@ -59,8 +60,8 @@ def best(beliefs: Beliefs) -> Point:
     return min(zip(values, range(len(winners)), winners, strict=True), key=lambda w: (w[0], w[1]))[2]
 
 
-def prospects(beliefs: Beliefs, points: Sequence[Point]) -> list[Prospect]:
-    """How `points` stand against the best so far, most to gain first."""
+def prospects(beliefs: Beliefs, points: Sequence[Point], against: Literal["measured", "scored"]) -> list[Prospect]:
+    """How `points` stand against the best that was measured, or that was scored and is accepted; most to gain first."""
     if not points:
         return []
     leader = best(beliefs)
@@ -69,6 +70,9 @@ def prospects(beliefs: Beliefs, points: Sequence[Point]) -> list[Prospect]:
     ok = within_limit(beliefs, points)
     feasible = [beliefs.chance(point) for point in points]
     bar = _bar(beliefs, leader, float(max(value)))
+    if against == "scored" and beliefs.goal.minimise != "loss":
+        accepted = [p for p in _known(beliefs) if beliefs.record.accepted(p)]
+        bar = min([bar, *(float(v) for v in beliefs.values(accepted)[0])]) if accepted else bar
     found = []
     for i, point in enumerate(points):
         z = (bar - float(value[i])) / float(sd[i])
@@ -92,21 +96,21 @@ def to_measure(beliefs: Beliefs, count: int) -> list[Point]:
     """At most `count` forms that are scored, feasible and worth measuring; none: the search is over."""
     record = beliefs.record
     ready = [point for point in _known(beliefs) if point not in record.measured and record.accepted(point)]
-    found = [p for p in prospects(beliefs, ready) if p.chance >= WORTH]
+    found = [p for p in prospects(beliefs, ready, "measured") if p.chance >= WORTH]
     return ([p.point for p in found] + _borderline(beliefs))[:count] if found else _borderline(beliefs)[:count]
 
 
 def runners_up(beliefs: Beliefs, count: int) -> list[Point]:
     """The `count` most promising forms that are ready, however small their chance."""
     ready = [p for p in _known(beliefs) if p not in beliefs.record.measured and beliefs.record.accepted(p)]
-    return [p.point for p in prospects(beliefs, ready)][:count]
+    return [p.point for p in prospects(beliefs, ready, "measured")][:count]
 
 
 def to_score(beliefs: Beliefs, count: int) -> list[Point]:
     """At most `count` compiled forms of width vectors that are paid for, most to gain first."""
     paid = {beliefs.space.float_form.widths, *beliefs.record.tuned()}
     waiting = [p for p in _known(beliefs) if p.widths in paid and beliefs.record.scored(p) is None]
-    return [p.point for p in prospects(beliefs, waiting) if p.chance >= WORTH / 5][:count]
+    return [p.point for p in prospects(beliefs, waiting, "scored") if p.chance >= WORTH / 5][:count]
 
 
 def to_tune(beliefs: Beliefs, shapes: int, each: int) -> list[Point]:
@@ -114,7 +118,7 @@ def to_tune(beliefs: Beliefs, shapes: int, each: int) -> list[Point]:
     paid = {beliefs.space.float_form.widths, *beliefs.record.tuned()}
     waiting = [p for p in _known(beliefs) if p.widths not in paid]
     found: dict[object, list[Point]] = {}
-    for prospect in prospects(beliefs, waiting):
+    for prospect in prospects(beliefs, waiting, "scored"):
         if prospect.chance >= WORTH and (prospect.point.widths in found or len(found) < shapes):
             found.setdefault(prospect.point.widths, []).append(prospect.point)
     return [point for points in found.values() for point in points[:each]]

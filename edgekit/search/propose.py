@@ -46,7 +46,7 @@ def propose(beliefs: Beliefs, program: Program, *, count: int, new_shapes: int, 
     for shape in dict.fromkeys(shapes):
         found |= dict.fromkeys(_mixes(beliefs, shape, random))
     unknown = [point for point in found if point not in record.compiled and point not in record.failed]
-    return [prospect.point for prospect in prospects(beliefs, unknown)[:count]]
+    return [prospect.point for prospect in prospects(beliefs, unknown, "scored")[:count]]
 
 
 def _mixes(beliefs: Beliefs, shape: Widths, random: np.random.Generator) -> Iterator[Point]:
