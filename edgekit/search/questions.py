@@ -35,7 +35,7 @@ class Effort(Noun, frozen=True, kw_only=True):
     """
 
     pushes: int = 24
-    shapes: int = 40
+    shapes: int = 48
     tunings: int = 8
     compiles: int = 300
 

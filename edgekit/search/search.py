@@ -119,7 +119,7 @@ class Search:
         yield Evaluate(points=tuple(dict.fromkeys(points)), fidelity="quick")
 
     def _single_widths(self) -> list[tuple[str, int]]:
-        """Each group alone at each width, those of about half its channels first, as many as half of the shapes."""
+        """Each group alone at each width, those of about half its channels first, as many as a third of the shapes."""
         order = []
         for share in (0.5, 0.75, 0.25, 0.0, 0.9):
             for group in self.space.groups:
@@ -129,11 +129,11 @@ class Search:
                 if width:
                     order.append((group.name, width))
         rest = [(g.name, w) for g in self.space.groups for w in g.widths if w < g.full]
-        return list(dict.fromkeys(order + rest))[: self.effort.shapes // 2]
+        return list(dict.fromkeys(order + rest))[: self.effort.shapes // 3]
 
     def _design(self) -> Sequence[Point]:
         """The forms that show every term of the price, as many as half of the effort's compiles."""
-        forms = design(self.space, self._seed, self.effort.shapes // 2)
+        forms = design(self.space, self._seed, self.effort.shapes // 3)
         return forms[: max(len(self.space.uniforms), self.effort.compiles // 2)]
 
     def _compile(self, points: Sequence[Point]) -> Steps:
