@@ -4,7 +4,10 @@ A layer's time depends on (precision, channels read, channels written), a produc
 exactly: one share y per cell, whose sums must equal the choices that it stands for. The same holds for the edges.
 """
 
-from collections.abc import Sequence
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,13 +122,14 @@ class Program:
             shape=(len(rows), len(self._names)),
         )
         bounds = np.array([(low, high) for _, low, high in rows])
-        found = milp(
-            cost,
-            constraints=LinearConstraint(matrix, bounds[:, 0], bounds[:, 1]),
-            integrality=np.array(self._integral),
-            bounds=Bounds(0, 1),
-            options={"mip_rel_gap": gap, "node_limit": nodes},
-        )
+        with _stdout_kept_clean():
+            found = milp(
+                cost,
+                constraints=LinearConstraint(matrix, bounds[:, 0], bounds[:, 1]),
+                integrality=np.array(self._integral),
+                bounds=Bounds(0, 1),
+                options={"mip_rel_gap": gap, "node_limit": nodes},
+            )
         return None if found.x is None else self._point(found.x)
 
     def _new(self, *name: object, integral: int = 0) -> int:
@@ -207,3 +211,16 @@ class Program:
             (layer.name for layer in self.space.layers if x[self._names[("x", layer.name)]] > 0.5),
             {g.name: max(g.widths, key=lambda w: x[self._names[("z", g.name, w)]]) for g in self.space.groups},
         )
+
+
+@contextlib.contextmanager
+def _stdout_kept_clean() -> Iterator[None]:
+    """HiGHS has a printf left in it (HighsMipSolverData::transformNewIntegerFeasibleSolution): it goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
