@@ -128,7 +128,10 @@ class SimulatedDevice:
                     for i, s in enumerate(self.ops(point))
                 )
                 seconds = self.seconds(point) * self._load("profile", point)
-                return Profiled(point=point, seconds=seconds, ops=ops if self.shows_ops else ())
+                return Profiled(
+                    point=point, seconds=seconds, ops=ops if self.shows_ops else (),
+                    peak_memory_bytes=self.memory(point),
+                )  # fmt: skip
             case Compile():
                 shown = self.ops(point) if self.shows_ops else ()
                 return Compiled(point=point, ops=tuple(map(self._price, shown)), size_bytes=self.size(point))
@@ -179,6 +182,10 @@ class SimulatedDevice:
             math.prod(self._channels(c, widths)) * 9 * (1 if c.name in point.int8 else 4) for c in self.net
         )
 
+    def memory(self, point: Point) -> int:
+        """Peak bytes: the file, and the largest values that live at a time."""
+        return self.size(point) + max(map(_bytes, self.ops(point)))
+
     def _channels(self, conv: Conv, widths: dict[str, int]) -> tuple[int, int]:
         return widths.get(conv.reads or "", conv.cin), widths.get(conv.writes or "", conv.cout)
 
@@ -226,6 +233,7 @@ class SimulatedDevice:
             measurement=Measurement(
                 artifact=point.digest, device="simulated", wall=latency, cpu=latency, load_s=0.01, first_call_s=s,
                 conditions=Conditions(runtime="none", runtime_version="0", threads=1), size_bytes=self.size(point),
+                peak_memory_bytes=self.memory(point),
             ),
         )  # fmt: skip
 

@@ -105,6 +105,8 @@ def _settled(record: Record, leader: Point) -> Point:
 def _headline(beliefs: Beliefs, choice: Point) -> list[str]:
     record, space = beliefs.record, beliefs.space
     count = f"{len(record.measured)} forms measured, {len(record.compiled)} compiled and priced"
+    if record.goal.minimise in ("size", "memory") and record.figure(space.float_form) is None:
+        return [f"Keep float: its {record.goal.minimise} is not known on this device, so nothing can be compared."]
     if choice == space.float_form:
         return [
             f"Keep float: no form is better by more than the noise and keeps the accuracy ({count}).",

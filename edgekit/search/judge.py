@@ -14,6 +14,8 @@ WORTH = 0.05
 """Below this chance of being better and feasible, a form is not measured."""
 _MARGIN = 0.003
 """A gain in the goal's figure, as a share of float's, that is not worth a push."""
+_SMALLER = 0.01
+"""By this share of float's bytes a form must be smaller, where bytes are the goal: peak memory is read, not counted."""
 _LOADS = 3
 """A borderline form is measured at most this often."""
 
@@ -48,7 +50,8 @@ def wins(beliefs: Beliefs, point: Point) -> bool:
         return comparison.verdict == "faster" and comparison.ratio.high < 1
     if goal.minimise == "loss":
         return True
-    return comparison.verdict != "slower" and float(beliefs.values([point])[0][0]) < 1
+    known = record.figure(point) is not None and record.figure(beliefs.space.float_form) is not None
+    return comparison.verdict != "slower" and known and float(beliefs.values([point])[0][0]) < 1 - _SMALLER
 
 
 def best(beliefs: Beliefs) -> Point:

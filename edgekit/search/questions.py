@@ -79,11 +79,15 @@ class Failed(Noun, frozen=True, kw_only=True, tag="failed"):
 
 
 class Profiled(Noun, frozen=True, kw_only=True, tag="profiled"):
-    """A form's seconds per call on the device, and the ops of its trace; no ops: the runtime has no trace."""
+    """A form's seconds per call on the device, and the ops of its trace; no ops: the runtime has no trace.
+
+    `peak_memory_bytes` is needed where memory is the goal: it is the unit that others are compared with.
+    """
 
     point: Point
     seconds: float
     ops: tuple[TracedOp, ...] = ()
+    peak_memory_bytes: int | None = None
 
 
 class Compiled(Noun, frozen=True, kw_only=True, tag="compiled"):

@@ -151,8 +151,12 @@ class Record:
                 size = compiled.size_bytes if compiled else None
                 return size if size is not None or measurement is None else measurement.size_bytes
             case "memory":
-                memory = compiled.memory_bytes if compiled else None
-                return memory if memory is not None or measurement is None else measurement.peak_memory_bytes
+                seen = [
+                    compiled.memory_bytes if compiled else None,
+                    measurement.peak_memory_bytes if measurement else None,
+                    self.profiled[point].peak_memory_bytes if point in self.profiled else None,
+                ]
+                return next((memory for memory in seen if memory is not None), None)
             case "loss":
                 scored = self.scored(point)
                 return None if scored is None else scored.loss

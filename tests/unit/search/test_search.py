@@ -165,6 +165,18 @@ def test_the_smallest_file_that_keeps_the_accuracy_is_found_and_is_not_slower_th
     assert device.size(done.choice) <= 1.1 * min(feasible)
 
 
+def test_the_least_memory_is_found_by_measuring_where_compiling_does_not_show_it():
+    device = SimulatedDevice(SMALL, seed=2)
+    done, _ = run(SMALL_SPACE, device, Goal(minimise="memory"))
+    assert not done.kept_float
+    feasible = [
+        device.memory(p) for p in every_point(SMALL_SPACE)
+        if device.seconds(p) < device.seconds(SMALL_SPACE.float_form)
+        and device._evaluated(p, "full").quality[0].drop_high <= 0.005
+    ]  # fmt: skip
+    assert device.memory(done.choice) <= 1.1 * min(feasible)
+
+
 def test_every_layers_choice_is_explained_in_seconds_and_loss():
     done, _ = run(SMALL_SPACE, SimulatedDevice(SMALL, seed=1))
     layers = {choice.layer: choice for choice in done.explanation.layers}
