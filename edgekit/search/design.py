@@ -14,6 +14,7 @@ _DRAWS = 48
 def mixes(space: Space, random: np.random.Generator, count: int) -> list[tuple[str, ...]]:
     """`count` sets of int8 layers, from alternating to long runs: many boundaries in some, few in others.
 
+    >>> from edgekit.search.space import LayerSpace
     >>> space = Space(layers=tuple(LayerSpace(name=n) for n in "abcd"))
     >>> len(mixes(space, np.random.default_rng(0), 5))
     5

@@ -19,7 +19,8 @@ class Goal(Noun, frozen=True, kw_only=True):
     """What to minimise, and under which limits.
 
     Every `Quality` that has a bound must keep its drop's upper limit within it (on "full" fidelity), whatever is
-    minimised; `max_seconds` bounds the latency on the device besides. "loss" is `Evaluated.loss`.
+    minimised; `max_seconds` bounds the latency on the device besides. "loss" is `Evaluated.loss`: only precisions are
+    chosen then. What is chosen is never slower than float by more than the noise; for "latency" it is faster by more.
     """
 
     minimise: Literal["latency", "size", "memory", "loss"] = "latency"
