@@ -15,9 +15,11 @@ from edgekit.models.program import Program, export
 
 def compress(
     model: Model, recipe: Recipe, numerics: Numerics, data: Mapping[str, Samples],
-    on_progress: Progress = lambda done, total: None,
+    *, features: tuple[str, ...] | None = None, on_progress: Progress = lambda done, total: None,
 ) -> Program:  # fmt: skip
     """The program that `recipe` makes of `model`. `data` has `calibration`, and `training` (else calibration is taken).
+
+    `features` are the device's, as in `quantize`.
 
     Raises: UsageError for steps in an order that cannot be; ModelError, ProjectError, TargetError from the steps.
     """
@@ -27,7 +29,7 @@ def compress(
     floats = recipe.step[:-1] if isinstance(last, Quantize) else recipe.step
     shaped = reshape(model, floats, data, seed=recipe.seed, on_progress=on_progress)
     if isinstance(last, Quantize):
-        return quantize(shaped, last, numerics, data["calibration"])
+        return quantize(shaped, last, numerics, data["calibration"], features=features)
     return export(shaped)
 
 

@@ -34,17 +34,25 @@ class Layer:
 def layers(model: Model) -> tuple[Layer, ...]:
     """The layers of `model`, in order of execution."""
     analysis = analyse(model)
-    groups = _groups_by_weight(analysis)
+    groups, macs = _groups_by_weight(analysis), layer_macs(model)
     found: dict[str, Layer] = {}
     for node in _graph(model):
         if is_layer(node):
             name, kind = layer_name(node), _kind(node)
-            before = found[name].macs if name in found else 0
             weight = str(node.args[1].target)  # type: ignore[union-attr]
             writes = groups.get((weight, 0))
             reads = writes if kind == "depthwise" else groups.get((weight, 1))
-            found[name] = Layer(name, kind, reads, writes, before + _macs(node, len(model.example[0])))
+            found[name] = Layer(name, kind, reads, writes, macs[name])
     return tuple(found.values())
+
+
+def layer_macs(model: Model) -> dict[str, int]:
+    """Multiply-adds of each layer for one sample, over all its calls, in order of execution."""
+    found: dict[str, int] = {}
+    for node in _graph(model):
+        if is_layer(node):
+            found[layer_name(node)] = found.get(layer_name(node), 0) + _macs(node, len(model.example[0]))
+    return found
 
 
 def edges(model: Model) -> tuple[tuple[str, str], ...]:

@@ -141,13 +141,6 @@ def carry_meta_(old: Graph, new: Graph) -> None:
                 after.meta[key] = before.meta[key]
 
 
-def layer_units(program: Program) -> list[Unit]:
-    """The units of a quantized program, in order."""
-    graph, of = program.exported.graph, parameter_of(program.exported)
-    names = {layer.node: layer.name for layer in quantized_layers(graph, of)}
-    return _units(graph, names, of)[0]
-
-
 def _counts(node: Node) -> bool:
     return node.target not in QUANTIZES and node.target not in DEQUANTIZES
 

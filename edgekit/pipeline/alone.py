@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from edgekit import __version__
 from edgekit.bench.session import Bench, Form, Plan
+from edgekit.catalog import get_target
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device
 from edgekit.core.measurement import Comparison, Measurement, Options, Round
@@ -42,7 +43,7 @@ def compare(
         raise UsageError(
             f"one artifact is {baseline.format}, the other {candidate.format}: a comparison takes one runtime"
         )
-    runtime = {"onnx": "onnxruntime", "tflite": "litert"}[baseline.format]
+    runtime = get_target(baseline.target).runtime
     with connect(device) as transport:
         try:
             forms = tuple(_form(transport, device, a, store) for a in (baseline, candidate))

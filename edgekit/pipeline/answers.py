@@ -145,7 +145,9 @@ class Answers:
     @cached_property
     def _inputs(self) -> Path:
         """What forms are run with on the device: the user's named samples, or seeded noise."""
-        arrays = vector_inputs(self.job.model.spec, self.job.data.get("vectors"), self.job.project.seed)
+        model, named = self.job.model, self.job.data.get("vectors")
+        example = tuple(tensor.numpy() for tensor in model.example)
+        arrays = vector_inputs(model.spec, named, self.job.project.seed, example)
         path = self._folder / "inputs.npz"
         np.savez(path, **{f"in_{i}": a for i, a in enumerate(arrays)})  # type: ignore[arg-type]
         return path

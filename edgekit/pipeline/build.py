@@ -2,23 +2,21 @@
 
 from pathlib import Path
 
-from edgekit.compress.quantize import quantize
+from edgekit.compress.apply import compress
 from edgekit.core.artifact import Artifact, Provenance
 from edgekit.core.measurement import Quality
 from edgekit.core.noun import Noun, digest
 from edgekit.core.recipe import FLOAT, Quantize, Recipe
 from edgekit.core.target import Target
-from edgekit.errors import UsageError
 from edgekit.formats.base import get_format
 from edgekit.formats.child import run_model
 from edgekit.formats.pack import package
 from edgekit.formats.verify import Verdict, verify
 from edgekit.models.evaluate import Split
-from edgekit.models.program import Program, export
 from edgekit.pipeline.alone import scratch, tools
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.job import Job
-from edgekit.store.artifacts import ArtifactStore
+from edgekit.store.artifacts import ArtifactStore, read_artifact
 
 
 class Built(Noun, frozen=True, kw_only=True):
@@ -37,14 +35,14 @@ def build(
 
     The same recipe, model, data and tools give the artifact that the store has already.
 
-    Raises: UsageError for a step that cannot be applied; ModelError, ConvertError, ArtifactError, MetricError.
+    Raises: UsageError for steps in an order that cannot be; ModelError, ConvertError, ArtifactError, MetricError.
     """
     model, used = job.model.spec.digest, tools()
     key = digest("artifact", model, recipe, target, job.data_digests(), used, features)
     artifact = store.made(key)
     if artifact is None:
         listen(Event(stage="compile", text=f"building {job.project.name} for {target.name}"))
-        program = apply(job, recipe, target, features)
+        program = compress(job.model, recipe, target.numerics, job.data, features=features)
         provenance = Provenance(recipe=recipe, model=model, data=job.data_digests(), tools=used)
         with scratch() as folder:
             path = get_format(target.format).lower(program, target, Path(folder) / "lowered")
@@ -52,25 +50,11 @@ def build(
                 program, target, path, folder=Path(folder) / "artifact", key=key, name=job.project.name,
                 provenance=provenance, samples=job.data.get("vectors"), seed=job.project.seed,
             )  # fmt: skip
-            verify(store_read(Path(folder) / "artifact"), Path(folder) / "artifact")
+            verify(read_artifact(Path(folder) / "artifact"), Path(folder) / "artifact")
             artifact = store.add(Path(folder) / "artifact")
     listen(Event(stage="evaluate", text=f"verifying and scoring {artifact.id[:12]}"))
     verdict = verify(artifact, store.folder(artifact))
     return Built(artifact=artifact, verdict=verdict, quality=quality_of(job, artifact, store, split))
-
-
-def apply(job: Job, recipe: Recipe, target: Target, features: tuple[str, ...] | None = None) -> Program:
-    """The program that `recipe` makes of the job's model.
-
-    Raises: UsageError for a step that this edgekit does not apply.
-    """
-    program = export(job.model)
-    for step in recipe.step:
-        if not isinstance(step, Quantize) or program.int8:
-            kind = type(step).__name__.lower()
-            raise UsageError(f"recipe: step {kind!r} cannot be applied here: this version applies one quantize step")
-        program = quantize(job.model, step, target.numerics, job.data["calibration"], features=features)
-    return program
 
 
 def recipe_of(job: Job, int8: tuple[str, ...]) -> Recipe:
@@ -87,10 +71,3 @@ def quality_of(job: Job, artifact: Artifact, store: ArtifactStore, split: Split)
     inputs = job.data[split].inputs
     outputs = run_model(artifact.format, store.model_path(artifact), inputs)[0]
     return job.quality(split, outputs, job.float_outputs(split))
-
-
-def store_read(folder: Path) -> Artifact:
-    """The artifact that `folder` describes."""
-    from edgekit.store.artifacts import read_artifact
-
-    return read_artifact(folder)

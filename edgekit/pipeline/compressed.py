@@ -3,18 +3,17 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from edgekit.compress import apply
 from edgekit.core.measurement import Quality
 from edgekit.core.noun import Noun
 from edgekit.core.recipe import Recipe
 from edgekit.core.target import Target
-from edgekit.errors import ModelError, StoreError, UsageError
-from edgekit.models.data import Samples
+from edgekit.errors import StoreError, UsageError
 from edgekit.models.evaluate import Split
-from edgekit.models.program import Program, run
-from edgekit.pipeline.build import apply
+from edgekit.models.predict import predict
+from edgekit.models.program import Program
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.job import Job
 
@@ -33,28 +32,19 @@ def compress(
 ) -> Compressed:
     """Applies `recipe` within the target's numerics, scores the program in torch, and writes it to `out`, a .pt2.
 
-    Raises: UsageError if `out` exists or is no .pt2; as `build.apply`; ModelError, MetricError, StoreError.
+    Raises: UsageError if `out` exists or is no .pt2; as `compress.apply.compress`; ModelError, MetricError, StoreError.
     """
     if out.suffix != ".pt2" or not out.parent.is_dir():
         raise UsageError(f"{out}: want a .pt2 in a folder that exists")
     if out.exists():
         raise UsageError(f"{out}: exists; remove it, or name another file")
     listen(Event(stage="compile", text=f"applying {len(recipe.step)} steps to {job.project.name}"))
-    program = apply(job, recipe, target)
+    program = apply.compress(job.model, recipe, target.numerics, job.data)
     listen(Event(stage="evaluate", text=f"scoring on {split}"))
-    quality = job.quality(split, _outputs(program, job.data[split]), job.float_outputs(split))
+    quality = job.quality(split, predict(program, job.data[split]), job.float_outputs(split))
     _save(program, out)
     layers = program.layers
     return Compressed(file=str(out), layers=layers, int8=tuple(n for n in layers if n in program.int8), quality=quality)
-
-
-def _outputs(program: Program, samples: Samples) -> np.ndarray:
-    """The first output for every sample, in batches of the program's own size; a last, smaller batch is left out."""
-    batch = program.spec.inputs[0].shape[0]
-    parts = [run(program, part.inputs)[0] for part in samples.batches(batch) if len(part) == batch]
-    if not parts:
-        raise ModelError(f"model {program.spec.name}: takes batches of {batch}, and there are {len(samples)} samples")
-    return np.concatenate(parts)
 
 
 def _save(program: Program, out: Path) -> None:

@@ -4,17 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
-import torch
 
 from edgekit.core.measurement import Quality
 from edgekit.core.noun import digest
 from edgekit.core.project import Project, parse_drop, project_from_toml
-from edgekit.errors import ModelError, ProjectError
+from edgekit.errors import ProjectError
 from edgekit.models.data import Samples, load_samples
-from edgekit.models.evaluate import Split, check_repeatable, score
+from edgekit.models.evaluate import Split, score
 from edgekit.models.load import load_model
 from edgekit.models.model import Model
+from edgekit.models.predict import check_deterministic, predict
 
 ROLES = ("calibration", "training", "validation", "test", "vectors")
 
@@ -48,11 +49,8 @@ class Job:
 
         Raises: ModelError if the model does not take the samples; MetricError if two runs differ.
         """
-        samples = self.data[split]
-        outputs = _run(self.model, samples)
-        some = samples.take(slice(0, len(self.model.example[0]) * 2))
-        check_repeatable(outputs[: len(some)], _run(self.model, some), f"model {self.model.spec.name}")
-        return outputs
+        check_deterministic(self.model, self.data[split])
+        return predict(self.model, self.data[split])
 
     def quality(self, split: Split, outputs: np.ndarray, reference: np.ndarray) -> tuple[Quality, ...]:
         """The project's metric of `outputs` on `split`, beside the float model's outputs `reference`.
@@ -61,23 +59,6 @@ class Job:
         """
         labels = self.data[split].labels
         return score(self.project.metric, split, outputs, reference, labels, root=self.root)
-
-
-def _run(model: Model, samples: Samples) -> np.ndarray:
-    """The first output, in batches of the example's size; a last, smaller batch is left out."""
-    batch, parts = len(model.example[0]), []
-    for part in samples.batches(batch):
-        if len(part) < batch:
-            break
-        try:
-            with torch.no_grad():
-                result = model.module(*(torch.from_numpy(np.ascontiguousarray(a)) for a in part.inputs))
-        except (RuntimeError, TypeError, ValueError) as error:
-            shapes = [a.shape for a in part.inputs]
-            said = str(error).splitlines()[0]
-            raise ModelError(f"model {model.spec.name} does not take samples of shape {shapes}: {said}") from None
-        parts.append((result if isinstance(result, torch.Tensor) else result[0]).numpy())
-    return np.concatenate(parts)
 
 
 def open_job(path: Path, *, max_drop: str | float | None = None) -> Job:
@@ -93,8 +74,6 @@ def open_job(path: Path, *, max_drop: str | float | None = None) -> Job:
 
 def make_job(project: Project, root: Path, *, max_drop: str | float | None = None) -> Job:
     """As `open_job`, of a project that is already read; its paths are relative to `root`."""
-    import msgspec
-
     if max_drop is not None:
         parse_drop(max_drop, "--max-drop")
         metric = msgspec.structs.replace(project.metric, max_drop=max_drop)

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from edgekit import __version__
-from edgekit.compress.layout import layer_edges, layer_macs
+from edgekit.compress.layers import edges, layer_macs
 from edgekit.compress.quantize import quantize
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device, Facts
@@ -20,6 +20,7 @@ from edgekit.devices.facts import gather
 from edgekit.devices.push import collect, install
 from edgekit.errors import TargetError
 from edgekit.models.program import Program
+from edgekit.pipeline.alone import tools
 from edgekit.pipeline.answers import Answers
 from edgekit.pipeline.build import build, quality_of, recipe_of
 from edgekit.pipeline.events import Event, Listener, silent
@@ -47,8 +48,8 @@ def tune(
         listen(Event(stage="device", text=f"asking {device.name} what it is"))
         facts = gather(transport, device)
         program = _all_int8(job, target, facts)
-        space = _space(program)
-        study = digest("study", job.digest, facts.lasting(), target, space, __version__)[:32]
+        space = _space(job, program)
+        study = digest("study", job.digest, facts.lasting(), target, space, tools())[:32]
         answers = Answers(job, program, space, target, transport, device, ledger, study, Path(scratch), listen)
         try:
             done = _search(job, space, answers, ledger, study)
@@ -106,10 +107,10 @@ def _all_int8(job: Job, target: Target, facts: Facts) -> Program:
     return quantize(job.model, step, target.numerics, job.data["calibration"], features=facts.features)
 
 
-def _space(program: Program) -> Space:
-    macs = layer_macs(program)
-    layers = tuple(LayerSpace(name=name, macs=macs.get(name, 0)) for name in program.layers)
-    return Space(layers=layers, edges=layer_edges(program))
+def _space(job: Job, program: Program) -> Space:
+    macs = layer_macs(job.model)
+    layers = tuple(LayerSpace(name=name, macs=macs[name]) for name in program.layers)
+    return Space(layers=layers, edges=edges(job.model))
 
 
 def _trial(job: Job, candidate: Candidate, artifact: Artifact | None) -> Trial:
