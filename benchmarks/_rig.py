@@ -19,7 +19,8 @@ from _nets import SIDE, blocks, images, net
 
 from edgekit.bench.session import Bench, Form, Plan, agent_source
 from edgekit.catalog.targets import get_target
-from edgekit.compress.layout import layer_edges, layer_macs
+from edgekit.compress.layers import edges as layer_edges
+from edgekit.compress.layers import layer_macs
 from edgekit.compress.quantize import quantize
 from edgekit.core.device import Device
 from edgekit.core.measurement import Options, Round
@@ -48,10 +49,10 @@ class Rig:
         self._target = get_target(f"onnx-{platform.machine()}")
         calibration = Samples(inputs=(images(16, seed=2).numpy(),), labels=None)
         self.program = quantize(model, Quantize(), self._target.numerics, calibration)
-        layers, macs = self.program.layers, layer_macs(self.program)
+        layers, macs = self.program.layers, layer_macs(model)
         cut = blocks(layers, block_count) if block_count else tuple((layer,) for layer in layers)
         self.units = {parts[0]: parts for parts in cut}
-        edges = layer_edges(self.program)
+        edges = layer_edges(model)
         if block_count:
             edges = tuple(zip(self.units, list(self.units)[1:], strict=False))
         self.space = Space(

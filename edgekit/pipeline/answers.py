@@ -1,14 +1,17 @@
 """What finds out what the search asks: builds forms, scores them on the host, runs them on the device."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
+from edgekit.bench.prices import trace_prices
 from edgekit.bench.session import Bench, Form, Plan
-from edgekit.core.device import Device
+from edgekit.core.device import Device, Facts
 from edgekit.core.measurement import Conditions, Options
+from edgekit.core.price import OpPrice
 from edgekit.core.target import Target
 from edgekit.devices.agent import agent_command
 from edgekit.devices.prepare import runtime_environment
@@ -35,7 +38,7 @@ from edgekit.search.questions import (
     Profiled,
 )
 from edgekit.search.space import Point, Space
-from edgekit.store.ledger import Ledger
+from edgekit.store.ledger import Ledger, device_class
 
 PROFILE = Plan(least=3, most=3, per_process=1)
 """A form's time is the least of three fresh loads."""
@@ -47,10 +50,10 @@ class Answers:
 
     def __init__(
         self, job: Job, program: Program, space: Space, target: Target, transport: Transport, device: Device,
-        ledger: Ledger, study: str, folder: Path, listen: Listener,
+        facts: Facts, ledger: Ledger, study: str, folder: Path, listen: Listener,
     ) -> None:  # fmt: skip
         self.job, self.program, self.space, self.target = job, program, space, target
-        self.transport, self.device, self.ledger, self.study = transport, device, ledger, study
+        self.transport, self.device, self.facts, self.ledger, self.study = transport, device, facts, ledger, study
         self._folder, self._listen = folder, listen
         self._files: dict[Point, Path] = {}
         self._forms: dict[Point, Form] = {}
@@ -62,9 +65,9 @@ class Answers:
         """
         match question:
             case Profile():
-                return self._each(question.points, "profile", self._profiled)
+                return self._traced(self._each(question.points, "profile", self._profiled))
             case Compile():
-                return self._each(question.points, "compile", self._compiled)
+                return self._priced(self._each(question.points, "compile", self._compiled))
             case Evaluate():
                 return self._each(question.points, "evaluate", self._evaluated)
             case Measure():
@@ -93,8 +96,47 @@ class Answers:
         seconds = self._bench.measurement(rounds, form, device=self.device.name, conditions=self._conditions)
         return Profiled(point=point, seconds=seconds.cpu.least_s)
 
+    def _traced(self, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
+        """The answers with the ops of each form's trace; the forms take turns, so that they are traced in one state."""
+        ran = [answer for answer in answers if isinstance(answer, Profiled)]
+        traces = self._bench.trace([self._form(answer.point) for answer in ran])
+        ops = {answer.point: found for answer, (_, found) in zip(ran, traces, strict=True)}
+        self._keep_prices(trace_prices(op for found in ops.values() for op in found).values())
+        return tuple(msgspec.structs.replace(a, ops=ops[a.point]) if isinstance(a, Profiled) else a for a in answers)
+
     def _compiled(self, point: Point) -> Answer:
+        self._form(point)
         return Compiled(point=point, size_bytes=self._file(point).stat().st_size)
+
+    def _priced(self, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
+        """The answers with the ops that the device's runtime compiled and their prices; new ones are timed there."""
+        built = [answer for answer in answers if isinstance(answer, Compiled)]
+        forms = [self._form(answer.point) for answer in built]
+        self._listen(Event(stage="compile", text=f"pricing the ops of {len(forms)} forms on {self.device.name}"))
+        graphs = self._bench.compile(forms)
+        known = self.ledger.prices(*self._price_place)
+        prices = self._bench.price_ops(forms, graphs, known=known)
+        have = {price.signature for price in known}
+        self._keep_prices(price for signature, price in prices.items() if signature not in have)
+        found: dict[Point, Answer] = {}
+        for answer, graph in zip(built, graphs, strict=True):
+            found[answer.point] = msgspec.structs.replace(
+                answer,
+                ops=tuple(prices[s] for s in graph.signatures if s in prices),
+                unpriced=tuple(s for s in graph.signatures if s not in prices),
+            )
+        return tuple(found.get(answer.point, answer) for answer in answers)
+
+    def _keep_prices(self, prices: Iterable[OpPrice]) -> None:
+        self.ledger.save_prices(*self._price_place, prices)
+
+    @cached_property
+    def _price_place(self) -> tuple[str, str, int]:
+        """Where the ledger keeps prices that hold here: class of device, runtime and version, threads."""
+        conditions = self._conditions
+        return (
+            device_class(self.facts), f"{conditions.runtime} {conditions.runtime_version}", self.job.project.threads
+        )  # fmt: skip
 
     def _evaluated(self, point: Point) -> Answer:
         outputs = run_model(self.target.format, self._file(point), self.job.data["validation"].inputs)[0]

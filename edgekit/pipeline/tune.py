@@ -50,7 +50,7 @@ def tune(
         program = _all_int8(job, target, facts)
         space = _space(job, program)
         study = digest("study", job.digest, facts.lasting(), target, space, tools())[:32]
-        answers = Answers(job, program, space, target, transport, device, ledger, study, Path(scratch), listen)
+        answers = Answers(job, program, space, target, transport, device, facts, ledger, study, Path(scratch), listen)
         try:
             done = _search(job, space, answers, ledger, study)
         finally:
