@@ -75,10 +75,10 @@ def lead(study: Study) -> str:
     """What the answer says of what, in a sentence or two."""
     spent = f"{study.pushes} measurements on the device and {_minutes(study.seconds)}"
     if study.choice is None:
-        return f"The study of {study.model} on {study.device} has no answer so far, after {spent}."
+        return f"The study of {study.project} on {study.device} has no answer so far, after {spent}."
     if study.choice.kept_float:
-        return f"{_reason(study)} Found for {study.model} on {study.device} after {spent}."
-    return f"{study.choice.trial} is the form of {study.model} to run on {study.device}, found with {spent}."
+        return f"{_reason(study)} Found for {study.project} on {study.device} after {spent}."
+    return f"{study.choice.trial} is the form of {study.project} to run on {study.device}, found with {spent}."
 
 
 def cards(study: Study) -> tuple[Card, ...]:
