@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sshd import Sshd, running_sshd
+
+settings.register_profile("default", derandomize=True)
+settings.register_profile("explore", max_examples=500)
+settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)

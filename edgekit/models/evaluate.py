@@ -89,7 +89,8 @@ def paired_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]
     down = (p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2
     up = (p2 - l2) ** 2 - 2 * phi * (p2 - l2) * (u1 - p1) + (u1 - p1) ** 2
     difference = p1 - p2
-    return difference - max(down, 0.0) ** 0.5, difference + max(up, 0.0) ** 0.5
+    low, high = difference - max(down, 0.0) ** 0.5, difference + max(up, 0.0) ** 0.5
+    return max(low, -1.0), min(high, 1.0)
 
 
 def _wilson(p: float, n: int) -> tuple[float, float]:
