@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from _nets import SIDE, blocks, images, net
 
-from edgekit.bench.session import Bench, Form, Plan, agent_source
+from edgekit.bench.session import Bench, Form, Plan
 from edgekit.catalog.targets import get_target
 from edgekit.compress.layers import edges as layer_edges
 from edgekit.compress.layers import layer_macs
@@ -26,6 +26,7 @@ from edgekit.core.device import Device
 from edgekit.core.measurement import Options, Round
 from edgekit.core.price import OpPrice, OpSignature, TracedOp
 from edgekit.core.recipe import Quantize
+from edgekit.devices.agent import agent_folder, starting
 from edgekit.devices.connect import connect
 from edgekit.formats.base import get_format
 from edgekit.graph.signatures import CompiledGraph
@@ -134,7 +135,7 @@ def bench_here() -> Iterator[tuple[Bench, Path]]:
         tempfile.TemporaryDirectory(dir=KEPT) as folder,
         connect(Device(name="local", transport="local")) as transport,
     ):
-        command = (sys.executable, str(agent_source()))
+        command = starting(sys.executable, agent_folder())
         yield Bench(transport, command, Options(threads=1, runtime="onnxruntime")), Path(folder)
 
 

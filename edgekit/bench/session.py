@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -64,7 +63,7 @@ class Plan(Noun, frozen=True, kw_only=True):
 class Bench:
     """Measures forms that lie on a device, one process at a time there.
 
-    `command` starts the agent there, e.g. ("env", "PYTHONPATH=…", "python3", "agent.py").
+    `command` starts the agent there, e.g. ("env", "PYTHONPATH=…", "python3", "-B", "agent").
     """
 
     def __init__(
@@ -269,10 +268,3 @@ def _ran(node: NodeLine) -> Ran:
 
 def _mostly_steady(readings: Sequence[Reading]) -> bool:
     return sum(r.steady for r in readings) * 2 >= len(readings)
-
-
-def agent_source() -> Path:
-    """The agent's file on the host, to be sent to a device."""
-    from importlib.resources import files
-
-    return Path(str(files("edgekit.ondevice") / "agent.py"))

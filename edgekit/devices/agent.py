@@ -1,4 +1,7 @@
-"""The one file that measures, on a device."""
+"""The program that measures, on a device."""
+
+from importlib.resources import files
+from pathlib import Path
 
 from edgekit.core.device import Device
 from edgekit.devices.connect import python_of
@@ -6,12 +9,21 @@ from edgekit.devices.push import bring
 from edgekit.devices.transport import Transport
 
 
-def install_agent(transport: Transport, device: Device) -> str:
-    """The path of the agent on the device; another version of it is another path. Raises: as `push.stage`."""
-    from importlib.resources import as_file, files
+def agent_folder() -> Path:
+    """The agent on the host: a folder that Python runs."""
+    return Path(str(files("edgekit"))) / "ondevice"
 
-    with as_file(files("edgekit.ondevice").joinpath("agent.py")) as path:
-        return bring(transport, device, {"agent.py": path}, "agent") + "/agent.py"
+
+def agent_files() -> dict[str, Path]:
+    """The agent's files, by their paths in its folder on a device."""
+    folder = agent_folder()
+    paths = (folder / "__main__.py", *folder.glob("agent/*.py"))
+    return {path.relative_to(folder).as_posix(): path for path in sorted(paths)}
+
+
+def install_agent(transport: Transport, device: Device) -> str:
+    """The agent's folder on the device; another version of it is another folder. Raises: as `push.stage`."""
+    return bring(transport, device, agent_files(), "agent")
 
 
 def agent_command(
@@ -22,4 +34,13 @@ def agent_command(
     Raises: as `push.stage`.
     """
     settings = tuple(f"{key}={value}" for key, value in environment)
-    return ("env", *settings, python_of(device), install_agent(transport, device))
+    return ("env", *settings, *starting(python_of(device), install_agent(transport, device)))
+
+
+def starting(python: str, folder: str | Path) -> tuple[str, ...]:
+    """The words with which `python` runs the agent in `folder`, writing nothing into it: it stays whole.
+
+    >>> starting("python3", "agent")
+    ('python3', '-B', 'agent')
+    """
+    return (python, "-B", str(folder))

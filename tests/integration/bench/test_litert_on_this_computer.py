@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from nets import net, noise
 
-from edgekit.bench.session import Bench, Form, Plan, agent_source
+from edgekit.bench.session import Bench, Form, Plan
 from edgekit.core.device import Device
 from edgekit.core.measurement import Options
 from edgekit.core.target import Target
+from edgekit.devices.agent import agent_folder, starting
 from edgekit.devices.connect import connect
 from edgekit.formats.base import get_format
 from edgekit.models.program import export, run
@@ -34,7 +35,7 @@ def form(tmp_path_factory: pytest.TempPathFactory) -> Form:
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     with connect(Device(name="local", transport="local")) as transport:
-        yield Bench(transport, (sys.executable, str(agent_source())), Options(threads=1, runtime="litert"))
+        yield Bench(transport, starting(sys.executable, agent_folder()), Options(threads=1, runtime="litert"))
 
 
 def test_a_tflite_form_is_measured_like_any_other(bench: Bench, form: Form) -> None:

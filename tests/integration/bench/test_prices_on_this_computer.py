@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.bench.session import Bench, Form, agent_source
+from edgekit.bench.session import Bench, Form
 from edgekit.core.device import Device
 from edgekit.core.measurement import Options
+from edgekit.devices.agent import agent_folder, starting
 from edgekit.devices.connect import connect
 from edgekit.graph.farm import farms
 from edgekit.graph.signatures import count_kinds, float_convolutions
@@ -62,7 +63,7 @@ def net(path: Path, *, int8: tuple[bool, ...], channels: int = 32) -> Path:
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     with connect(Device(name="local", transport="local")) as transport:
-        yield Bench(transport, (sys.executable, str(agent_source())), Options(threads=1, runtime="onnxruntime"))
+        yield Bench(transport, starting(sys.executable, agent_folder()), Options(threads=1, runtime="onnxruntime"))
 
 
 @pytest.fixture(scope="module")

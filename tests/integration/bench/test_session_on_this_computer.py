@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.bench.session import Bench, Form, Plan, agent_source
+from edgekit.bench.session import Bench, Form, Plan
 from edgekit.core.device import Device
 from edgekit.core.measurement import Options, Round
+from edgekit.devices.agent import agent_folder, starting
 from edgekit.devices.connect import connect
 from edgekit.errors import DeviceError
 
@@ -30,7 +31,7 @@ def matmuls(path: Path, count: int) -> Path:
 @pytest.fixture
 def bench(tmp_path: Path):
     with connect(Device(name="local", transport="local")) as transport:
-        yield Bench(transport, (sys.executable, str(agent_source())), Options(threads=1, runtime="onnxruntime"))
+        yield Bench(transport, starting(sys.executable, agent_folder()), Options(threads=1, runtime="onnxruntime"))
 
 
 @pytest.fixture

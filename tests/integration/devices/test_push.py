@@ -17,7 +17,7 @@ from sshd import Sshd, running_sshd
 from edgekit.core.artifact import Artifact, FileEntry, content_id
 from edgekit.core.device import Device
 from edgekit.devices import push
-from edgekit.devices.agent import agent_command, install_agent
+from edgekit.devices.agent import agent_command, agent_files, install_agent
 from edgekit.devices.connect import connect
 from edgekit.devices.prepare import runtime_environment
 from edgekit.devices.transport import Transport
@@ -229,12 +229,13 @@ def test_a_folder_of_someone_elses_is_neither_used_nor_purged(place: Place, tmp_
 
 def test_the_agent_is_replaced_by_digest(place: Place) -> None:
     way, device = place
-    path = install_agent(way, device)
-    shipped = Path(push.__file__).parents[1] / "ondevice" / "agent.py"
-    assert Path(path).read_bytes() == shipped.read_bytes()
-    Path(path).write_text("tampered")
-    assert install_agent(way, device) == path
-    assert Path(path).read_bytes() == shipped.read_bytes()
+    folder = install_agent(way, device)
+    assert tree(folder) == set(agent_files()) | {"agent", ".manifest"}
+    main = Path(folder) / "agent" / "main.py"
+    shipped = main.read_bytes()
+    main.write_text("tampered")
+    assert install_agent(way, device) == folder
+    assert main.read_bytes() == shipped == agent_files()["agent/main.py"].read_bytes()
     assert agent_command(way, device, (("PYTHONPATH", "/x y"),))[:2] == ("env", "PYTHONPATH=/x y")
 
 
