@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 from edgekit.devices.conversation import Conversation, Running, Source
 from edgekit.devices.transport import OnBytes
-from edgekit.devices.words import command_line
+from edgekit.devices.words import bounded_line
 from edgekit.errors import DeviceError
 
 BLOCK_BYTES = 1 << 16
@@ -32,7 +32,7 @@ class LocalTransport(Conversation):
         with _as_file(stdin) as (source, size):
             try:
                 process = subprocess.Popen(
-                    (SHELL, "-c", command_line(words)),
+                    (SHELL, "-c", bounded_line(words, timeout_s)),
                     stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                     cwd=Path.home(), start_new_session=True, bufsize=0,
                 )  # fmt: skip

@@ -16,7 +16,7 @@ from edgekit.devices.dial import CONNECT_S, closed_after, dial, hang_up, told
 from edgekit.devices.hostkeys import algorithms_of, check
 from edgekit.devices.said import readable
 from edgekit.devices.transport import OnBytes
-from edgekit.devices.words import command_line
+from edgekit.devices.words import bounded_line
 from edgekit.errors import DeadlineError, DeviceError, LoginError
 
 BLOCK_BYTES = 1 << 18
@@ -104,7 +104,7 @@ class SshTransport(Conversation):
         self, words: Sequence[str], stdin: bytes | BinaryIO | None, on_bytes: OnBytes | None, timeout_s: float
     ) -> Running:
         """As `Conversation.start`; `on_bytes` is called from a thread of its own."""
-        line = command_line(words).encode("utf-8", "surrogateescape")
+        line = bounded_line(words, timeout_s).encode("utf-8", "surrogateescape")
         with told(self.name), closed_after(timeout_s, self._transport, self.name):
             channel = self._transport.open_session(timeout=timeout_s)
             channel.exec_command(line)
@@ -203,7 +203,7 @@ class _Channel:
             raise broke if isinstance(broke, Exception) else EOFError("the other end closed it")
 
     def close(self) -> None:
-        """As `Running.close`. What still runs there sees its input and its outputs closed."""
+        """As `Running.close`. What still runs there sees its input and its outputs closed, until its time is over."""
         self._close_channel()
         self._sender.join(5.0)
 

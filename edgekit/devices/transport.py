@@ -35,7 +35,7 @@ class Transport(Protocol):
     `faults` are the things that can befall the way itself: "cut" (the other end goes away), "stall" (it goes silent).
     After a DeadlineError or an UnreachableError the way may be closed: connect again. All methods raise:
 
-    - DeadlineError: no end, or no progress, in time; the command is ended there where that can be done
+    - DeadlineError: no end, or no progress, in time; the device ends the command itself, if it has a `timeout`
     - UnreachableError: the way broke
     - DeviceError: the command was killed, or wrote more than it may
     - UsageError: no words, or a NUL byte in one

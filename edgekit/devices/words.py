@@ -1,5 +1,6 @@
 """Words that cross a shell, quoted in this one place."""
 
+import math
 import shlex
 from collections.abc import Sequence
 
@@ -30,3 +31,20 @@ def command_line(words: Sequence[str]) -> str:
     exec echo 'a b' '$(id)' 'it'"'"'s'
     """
     return "exec " + shlex.join(checked(words))
+
+
+BOUNDED = 'timeout 1 true 2>/dev/null && exec timeout "$@"; shift; exec "$@"'
+
+
+def bounded_line(words: Sequence[str], timeout_s: float) -> str:
+    """As `command_line`, for a command that the device itself ends soon after `timeout_s`: the host may be gone.
+
+    That takes the device's `timeout`, of coreutils, busybox from 1.30 on, or toybox. Where there is none, or one with
+    other arguments, the command runs without a bound of its own.
+
+    Raises: UsageError, as `checked`.
+
+    >>> print(bounded_line(["sleep", "60"], 2.5))
+    exec sh -c 'timeout 1 true 2>/dev/null && exec timeout "$@"; shift; exec "$@"' sh 4 sleep 60
+    """
+    return command_line(("sh", "-c", BOUNDED, "sh", str(math.ceil(timeout_s) + 1), *checked(words)))

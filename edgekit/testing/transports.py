@@ -12,6 +12,7 @@ A Lab's `folder` is a folder of the device, empty and writable, that this proces
 import io
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -220,6 +221,16 @@ class TransportContract:
     def test_a_command_past_its_deadline_ends_in_time(self, way: Transport) -> None:
         with pytest.raises(DeadlineError, match=r"within 0\.5 s"):
             way.run(("sleep", "600"), timeout_s=0.5)
+
+    def test_a_command_past_its_deadline_ends_on_the_device_too(self, way: Transport, lab: Lab) -> None:
+        (beat := lab.folder / "beat").touch()
+        with pytest.raises(DeadlineError):
+            way.run(("sh", "-c", 'while :; do echo >> "$0"; sleep 0.05; done', str(beat)), timeout_s=0.5)
+        end, size = time.monotonic() + WAIT_S, -1
+        while (found := beat.stat().st_size) != size and time.monotonic() < end:
+            size = found
+            time.sleep(1.0)
+        assert found == size > 0
 
     def test_after_a_deadline_a_call_answers_or_says_that_the_way_is_closed(self, way: Transport) -> None:
         with pytest.raises(DeadlineError):

@@ -6,6 +6,7 @@ import sys
 from .calls import do_memory, do_rounds, do_vectors
 from .compiled import do_compile
 from .farm import do_farm
+from .hangup import end_when_nobody_reads
 from .kernel import state, stay_on_fast_cores
 from .lines import reason, say
 from .runtimes import RUNTIMES
@@ -30,6 +31,7 @@ JOBS = {
 
 def main():
     """Does the job on stdin."""
+    end_when_nobody_reads()
     try:
         job = json.loads(sys.stdin.read())
         if job.get("schema") != SCHEMA or job.get("job") not in JOBS:
