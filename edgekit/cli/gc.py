@@ -11,7 +11,7 @@ from edgekit.devices.connect import connect
 from edgekit.devices.inventory import get_device
 from edgekit.devices.push import collect as collect_bench
 from edgekit.store.artifacts import ArtifactStore
-from edgekit.store.gc import collect, forget_old_studies
+from edgekit.store.gc import collect, forget_old_studies, forget_stopped_studies
 from edgekit.store.home import artifacts_folder, ledger_url
 from edgekit.store.ledger import Ledger
 
@@ -23,6 +23,10 @@ Studies = Annotated[
         metavar="N",
         help="Forget all but the N newest finished studies of each project and device.",
     ),
+]
+Stopped = Annotated[
+    float | None,
+    typer.Option("--stopped-days", min=0, metavar="DAYS", help="Forget the studies that were stopped that long ago."),
 ]
 MinAge = Annotated[
     float, typer.Option("--min-age", min=0, metavar="MINUTES", help="Leave what is younger: it may be in use.")
@@ -37,6 +41,7 @@ def command(
     *,
     device: Device = None,
     keep_studies: Studies = None,
+    stopped_days: Stopped = None,
     min_age: MinAge = 60.0,
     dry_run: DryRun = False,
     json: Json = False,
@@ -44,13 +49,17 @@ def command(
 ) -> None:
     """Kept are the artifacts of every study in the ledger, and of what is deployed with the one before it.
 
-    What was measured is never removed.
+    What was measured is never removed. A study that was stopped is kept, for the same command to go on with.
     """
-    if dry_run and keep_studies is not None:
-        raise typer.BadParameter("--dry-run shows what goes with the studies as they are: leave --keep-studies away")
+    if dry_run and not (keep_studies is None and stopped_days is None):
+        raise typer.BadParameter(
+            "--dry-run shows what goes with the studies as they are: leave --keep-studies and --stopped-days away"
+        )
     machine = get_device(device) if device else None
     with Ledger(ledger_url()) as ledger:
         forgotten = () if keep_studies is None else forget_old_studies(ledger, keep_studies)
+        if stopped_days is not None:
+            forgotten += forget_stopped_studies(ledger, stopped_days * 86400)
         found = collect(ArtifactStore(artifacts_folder()), ledger, min_age_s=min_age * 60, dry_run=dry_run)
     if machine is not None and not dry_run:
         with connect(machine) as transport:

@@ -5,12 +5,14 @@ Only the command that is asked for is imported: `edgekit --help` loads nothing h
 
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -47,9 +49,12 @@ EXIT_CODES = {
     7: "partial: done for some, not for all",
     8: "a device's storage is full or cannot be written",
     10: "any other error",
-    130: "stopped by Ctrl-C; the same command resumes",
+    130: "stopped by Ctrl-C or SIGTERM; the same command resumes",
     141: "the reader of the output went away",
 }
+
+SHOW_CURSOR = b"\x1b[?25h"
+"""A moving line hides the cursor, and a second Ctrl-C leaves it no time to show it again."""
 
 ABOUT = (
     "The fastest form of a PyTorch model on the device that will run it: measured there, explained, installed there."
@@ -58,7 +63,19 @@ ABOUT = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits; see EXIT_CODES."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is usual:  # what started us may have it ignored
+            signal.signal(number, _stop)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """The first Ctrl-C stops the work, which clears up behind itself; the second ends this process where it is."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), SHOW_CURSOR)
+    raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> int:

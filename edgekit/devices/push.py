@@ -12,7 +12,7 @@ import re
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -138,6 +138,21 @@ def active(transport: Transport, device: Device, name: str) -> Deployment | None
 def collect(transport: Transport, device: Device) -> None:
     """Empties bench/ and removes what broken transfers left; versions stay. Raises: as `Transport.run`."""
     ask(transport, "collect", (device.root,), doing="collecting candidates")
+
+
+@contextmanager
+def collecting(transport: Transport, device: Device) -> Iterator[None]:
+    """Leaves bench/ empty behind the block, also where the block fails and the device can still be asked.
+
+    Raises: as `collect`, where nothing else went wrong.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(DeviceError):
+            collect(transport, device)
+        raise
+    collect(transport, device)
 
 
 def purge(transport: Transport, device: Device) -> None:

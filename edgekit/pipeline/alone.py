@@ -13,7 +13,7 @@ from edgekit.core.noun import Noun
 from edgekit.devices.agent import agent_command
 from edgekit.devices.connect import connect
 from edgekit.devices.prepare import runtime_environment
-from edgekit.devices.push import collect, stage
+from edgekit.devices.push import collecting, stage
 from edgekit.devices.transport import Transport
 from edgekit.errors import ArtifactError, UsageError
 from edgekit.store.artifacts import ArtifactStore
@@ -44,24 +44,21 @@ def compare(
             f"one artifact is {baseline.format}, the other {candidate.format}: a comparison takes one runtime"
         )
     runtime = get_target(baseline.target).runtime
-    with connect(device) as transport:
-        try:
-            forms = tuple(_form(transport, device, a, store) for a in (baseline, candidate))
-            command = agent_command(transport, device, runtime_environment(transport, device))
-            bench = Bench(transport, command, Options(threads=threads, runtime=runtime))
-            _, conditions = bench.version()
-            rounds = bench.rounds(forms, baseline.id, plan or Plan(), on_round=on_round)
-            one, other = (
-                bench.measurement(
-                    rounds, form, device=device.name, conditions=conditions,
-                    peak_memory_bytes=bench.peak_memory_bytes(form), size_bytes=artifact.size_bytes,
-                )
-                for form, artifact in zip(forms, (baseline, candidate), strict=True)
-            )  # fmt: skip
-            comparison = bench.comparison(rounds, device.name, baseline.id, candidate.id)
-            return Compared(comparison=comparison, baseline=one, candidate=other)
-        finally:
-            collect(transport, device)
+    with connect(device) as transport, collecting(transport, device):
+        forms = tuple(_form(transport, device, a, store) for a in (baseline, candidate))
+        command = agent_command(transport, device, runtime_environment(transport, device))
+        bench = Bench(transport, command, Options(threads=threads, runtime=runtime))
+        _, conditions = bench.version()
+        rounds = bench.rounds(forms, baseline.id, plan or Plan(), on_round=on_round)
+        one, other = (
+            bench.measurement(
+                rounds, form, device=device.name, conditions=conditions,
+                peak_memory_bytes=bench.peak_memory_bytes(form), size_bytes=artifact.size_bytes,
+            )
+            for form, artifact in zip(forms, (baseline, candidate), strict=True)
+        )  # fmt: skip
+        comparison = bench.comparison(rounds, device.name, baseline.id, candidate.id)
+        return Compared(comparison=comparison, baseline=one, candidate=other)
 
 
 def _form(transport: Transport, device: Device, artifact: Artifact, store: ArtifactStore) -> Form:

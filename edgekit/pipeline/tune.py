@@ -2,6 +2,8 @@
 
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -17,8 +19,8 @@ from edgekit.core.target import Target
 from edgekit.core.trial import Choice, Refusal, Study, Trial
 from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
-from edgekit.devices.push import collect, install
-from edgekit.errors import TargetError
+from edgekit.devices.push import collecting, install
+from edgekit.errors import StorageError, StoreError, TargetError, UnreachableError
 from edgekit.models.program import Program
 from edgekit.pipeline.alone import tools
 from edgekit.pipeline.answers import Answers
@@ -44,17 +46,19 @@ def tune(
     Raises: what the project, the device, the target or the data get wrong: see errors.py.
     """
     began = time.monotonic()
-    with connect(device) as transport, tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+    with (
+        connect(device) as transport,
+        tempfile.TemporaryDirectory(prefix="edgekit-") as scratch,
+        _kept_when_cut(), collecting(transport, device),
+    ):  # fmt: skip
         listen(Event(stage="device", text=f"asking {device.name} what it is"))
         facts = gather(transport, device)
         program = _all_int8(job, target, facts)
         space = _space(job, program)
-        study = digest("study", job.digest, facts.lasting(), target, space, tools())[:32]
-        answers = Answers(job, program, space, target, transport, device, facts, ledger, study, Path(scratch), listen)
-        try:
-            done = _search(job, space, answers, ledger, study)
-        finally:
-            collect(transport, device)
+        key = digest("study", job.digest, facts.lasting(), target, space, tools())[:32]
+        study = _opened(ledger, key, job, device, target)
+        answers = Answers(job, program, space, target, transport, device, facts, ledger, key, Path(scratch), listen)
+        done = _search(job, space, answers, ledger, study, began)
         chosen = build(
             job, recipe_of(job, done.choice.int8), target, store, features=facts.features, listen=listen
         ).artifact
@@ -64,19 +68,27 @@ def tune(
             device=device.name, target=target.name, trial=space.name(done.choice), artifact=chosen.id,
             kept_float=done.kept_float, explanation=done.explanation, test=tested,
         )  # fmt: skip
-        found = Study(
-            id=study, project=job.project.name, model=job.model.spec.digest, device=device.name, target=target.name,
-            minimise=job.project.minimise, max_drop=job.max_drop, choice=choice,
+        found = msgspec.structs.replace(
+            _spent(study, began, done.pushes), choice=choice,
             trials=tuple(_trial(job, c, chosen if c.point == done.choice else None) for c in done.tried),
-            refusals=(*done.refusals, *_refused(choice)), pushes=done.pushes,
-            seconds=time.monotonic() - began, versions=(("edgekit", __version__), *answers.versions()),
+            refusals=(*done.refusals, *_refused(choice)), versions=(("edgekit", __version__), *answers.versions()),
         )  # fmt: skip
-        ledger.save_study(found, "done")
+        ledger.save_study(found, "open")
         if install_choice and holds(choice):
             listen(Event(stage="install", text=f"installing {chosen.id[:12]} on {device.name}"))
             deployment = install(transport, device, chosen, store.folder(chosen), name=job.project.name)
             ledger.add_deployment(deployment)
+        ledger.save_study(found, "done")
     return found
+
+
+@contextmanager
+def _kept_when_cut() -> Iterator[None]:
+    """Adds to what stops a study midway, and is not the study's fault, that it can go on."""
+    try:
+        yield
+    except (UnreachableError, StorageError, StoreError) as error:
+        raise type(error)(f"{error}; what was measured is kept, and the same command goes on from there") from None
 
 
 def holds(choice: Choice) -> bool:
@@ -84,20 +96,35 @@ def holds(choice: Choice) -> bool:
     return all(q.bound is None or q.drop <= q.bound for q in choice.test)
 
 
-def _search(job: Job, space: Space, answers: Answers, ledger: Ledger, study: str) -> Done:
+def _search(job: Job, space: Space, answers: Answers, ledger: Ledger, study: Study, began: float) -> Done:
     budget = job.project.budget
     search = Search(space, Goal(minimise=job.project.minimise), Effort(pushes=budget.pushes), job.project.seed)
     ends = time.monotonic() + budget.minutes * 60
     while not isinstance(question := search.ask(), Done):
-        kept = ledger.answer(study, question.digest)
+        kept = ledger.answer(study.id, question.digest)
         if kept is None:
             if time.monotonic() > ends:
                 search.stop(f"the budget of {budget.minutes:g} minutes is spent")
                 continue
             kind = type(question).__name__.lower()
-            kept = ledger.remember(study, question.digest, kind, answers_to_json(answers.of(question)))
+            kept = ledger.remember(study.id, question.digest, kind, answers_to_json(answers.of(question)))
         search.tell(answers_from_json(kept, "ledger"))
+        ledger.save_study(_spent(study, began, search.record.pushes), "open")
     return question
+
+
+def _opened(ledger: Ledger, key: str, job: Job, device: Device, target: Target) -> Study:
+    """The study of that key as it was left, or a new one; equal devices share one, and it is this one's now."""
+    begun = Study(
+        id=key, project=job.project.name, model=job.model.spec.digest, device=device.name, target=target.name,
+        minimise=job.project.minimise, max_drop=job.max_drop, versions=(("edgekit", __version__),),
+    )  # fmt: skip
+    return msgspec.structs.replace(ledger.open_study(begun), device=device.name)
+
+
+def _spent(study: Study, began: float, pushes: int) -> Study:
+    """The study with what it has taken by now: the time of all its runs, as far as they were kept."""
+    return msgspec.structs.replace(study, seconds=study.seconds + time.monotonic() - began, pushes=pushes)
 
 
 def _all_int8(job: Job, target: Target, facts: Facts) -> Program:

@@ -75,7 +75,8 @@ def lead(study: Study) -> str:
     """What the answer says of what, in a sentence or two."""
     spent = f"{study.pushes} measurements on the device and {_minutes(study.seconds)}"
     if study.choice is None:
-        return f"The study of {study.project} on {study.device} has no answer so far, after {spent}."
+        what = f"The study of {study.project} on {study.device}"
+        return f"{what} has no answer so far, after {spent}: the command that began it goes on."
     if study.choice.kept_float:
         return f"{_reason(study)} Found for {study.project} on {study.device} after {spent}."
     return f"{study.choice.trial} is the form of {study.project} to run on {study.device}, found with {spent}."

@@ -111,6 +111,15 @@ class Ledger:
                 )
             )  # fmt: skip
 
+    def open_study(self, study: Study) -> Study:
+        """Keeps a study that begins. One that is kept already stays as it is, and is what comes back: it goes on."""
+        with self._read() as connection:
+            body = connection.execute(select(t.STUDIES.c.body).where(t.STUDIES.c.id == study.id)).scalar()
+        if body is not None:
+            return self._decode(body, Study)
+        self.save_study(study, "open")
+        return study
+
     def studies(self) -> tuple[StudyRow, ...]:
         """All kept studies, the newest first."""
         c = t.STUDIES.c
@@ -250,12 +259,11 @@ class Ledger:
 
     def artifacts_in_use(self) -> frozenset[str]:
         """Ids of the artifacts that a kept study or a deployment (the one before it included) refers to."""
-        used: set[str | None] = set()
-        for row in self.studies():
-            study = self.study(row.id)
-            used |= {trial.artifact for trial in (*study.trials, *self.trials(row.id))}
-            used |= {study.choice.artifact} if study.choice else set()
+        studies = self._bodies(select(t.STUDIES.c.body), Study)
+        used = {trial.artifact for study in studies for trial in study.trials}
+        used |= {study.choice.artifact for study in studies if study.choice}
         with self._read() as connection:
+            used |= set(connection.execute(select(t.TRIALS.c.artifact)).scalars())
             rows = connection.execute(
                 select(t.DEPLOYMENTS.c.device, t.DEPLOYMENTS.c.name, t.DEPLOYMENTS.c.artifact)
             ).all()

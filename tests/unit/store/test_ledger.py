@@ -1,8 +1,10 @@
 import shutil
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from sqlalchemy import text
 from edgekit.core.release import Deployment
 from edgekit.errors import StoreError, UsageError
 from edgekit.store.engine import mask, open_engine, transaction
-from edgekit.store.gc import forget_old_studies
+from edgekit.store.gc import forget_old_studies, forget_stopped_studies
 from edgekit.store.ledger import Ledger
 from edgekit.store.schema import MIGRATIONS, migrate
 from tests.unit.store.nouns import a_round, measurement, price, study
@@ -117,6 +119,35 @@ def test_old_finished_studies_are_forgotten_and_open_ones_stay(tmp_path: Path) -
         ledger.save_study(study("e", project="other"), "done")
         assert forget_old_studies(ledger, keep=1) == ("c", "a")
         assert {row.id for row in ledger.studies()} == {"b", "d", "e"}
+
+
+def test_a_study_that_is_opened_again_is_as_it_was_left(ledger: Ledger) -> None:
+    begun = msgspec.structs.replace(study(), choice=None, trials=())
+    assert ledger.open_study(begun) == begun
+    assert [(row.id, row.state) for row in ledger.studies()] == [("s1", "open")]
+    further = msgspec.structs.replace(begun, pushes=7, seconds=60.0)
+    ledger.save_study(further, "open")
+    assert ledger.open_study(begun) == further
+    ledger.save_study(study(), "done")
+    assert ledger.open_study(begun) == study()
+    assert [row.state for row in ledger.studies()] == ["done"]
+
+
+def test_a_study_that_was_stopped_long_ago_is_forgotten_and_a_young_or_finished_one_is_not(tmp_path: Path) -> None:
+    ages = {"old": 10 * 86400.0, "young": 60.0, "done": 10 * 86400.0}
+    for name, age_s in ages.items():
+        with Ledger(tmp_path / "l.db", now=lambda age_s=age_s: time.time() - age_s) as ledger:
+            ledger.save_study(study(name), "done" if name == "done" else "open")
+            ledger.remember(name, "q", "measure", b"1")
+    with Ledger(tmp_path / "l.db") as ledger:
+        assert forget_stopped_studies(ledger, 86400.0) == ("old",)
+        assert {row.id for row in ledger.studies()} == {"young", "done"}
+        assert [ledger.answer(name, "q") for name in ages] == [None, b"1", b"1"]
+
+
+def test_the_artifact_that_an_open_study_has_chosen_is_in_use_before_it_is_installed(ledger: Ledger) -> None:
+    ledger.save_study(study(artifact="e" * 64), "open")
+    assert "e" * 64 in ledger.artifacts_in_use()
 
 
 def test_artifacts_of_kept_studies_and_of_deployments_with_the_one_before_are_in_use(ledger: Ledger) -> None:
