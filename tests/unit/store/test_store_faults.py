@@ -4,9 +4,11 @@ import os
 import random
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -163,3 +165,15 @@ def test_a_process_killed_at_any_moment_loses_nothing_that_it_said_was_kept(tmp_
     leftovers = len(list((tmp_path / "store" / "incoming").iterdir()))
     assert store.gc({a.id for a in store.artifacts()}, min_age_s=0).leftovers >= leftovers
     assert list((tmp_path / "store" / "incoming").iterdir()) == []
+
+
+def test_a_ledger_that_is_being_made_by_another_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")  # SQLite lets nobody wait behind this who wants the file in WAL mode
+    timer = threading.Timer(0.3, other.execute, ("COMMIT",))
+    timer.start()
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        ledger.add_run("key", "run", [a_round()])
+        assert ledger.check() == ()
+    timer.join()
+    other.close()
