@@ -14,6 +14,8 @@ from tuning import Tuning
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.ledger import Ledger
 
+pytestmark = pytest.mark.timeout(900)  # five runs of the command each, beside other work
+
 STAGES = ("device:", "profile:", "evaluate:", "compile:", "measure:", "test:", "install:")
 """The beginnings of the lines that show where a run is, in their order."""
 
@@ -117,7 +119,6 @@ def test_a_tuning_that_is_killed_four_times_finishes_as_one_that_was_not(tuning:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_at_twenty_random_moments_a_tuning_finishes_as_one_that_was_not(tuning: Tuning, seed: int) -> None:
     assert kill_and_go_on(tuning, list(moments(100 + seed, 4))) == 4
