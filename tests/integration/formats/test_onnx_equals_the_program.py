@@ -107,6 +107,24 @@ def test_files_of_mixes_compute_what_their_programs_do(tmp_path: Path) -> None:
         assert np.abs(FORMAT.run(path, inputs)[0] - wanted).max() < 0.02 * np.abs(wanted).max()
 
 
+@pytest.mark.parametrize("name", NETS)
+def test_a_float_layer_between_int8_ones_is_run_in_float(name: str, tmp_path: Path) -> None:
+    """Left to itself, onnxruntime would give its weights an int8 scale of its own, one for the whole tensor."""
+    full = int8(net(name))
+    sets = [full.int8 - {layer} for layer in full.layers[1:]]
+    inputs = noise(32, seed=3).inputs
+    for chosen, path in zip(sets, FORMAT.mixes(full, sets, ONNX_X86, tmp_path), strict=True):
+        ops = compiled(path, tmp_path)
+        assert ops["QLinearConv"] + ops["QGemm"] == len(chosen)
+        part = mixed(full, chosen)
+        step, wanted = output_steps(part)[0], reference_outputs(part, inputs)[0]
+        got = FORMAT.run(path, inputs)[0]
+        if step is None:
+            assert np.abs(got - wanted).max() < 1e-4 * np.abs(wanted).max()
+        else:
+            assert np.mean(np.rint((got - wanted) / step) != 0) < 0.01
+
+
 def test_int8_weights_are_stored_as_int8(tmp_path: Path) -> None:
     model = net("concat")
     tensors = onnx.load(FORMAT.lower(int8(model), ONNX_X86, tmp_path)).graph.initializer

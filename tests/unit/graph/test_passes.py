@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.errors import ConvertError, TargetError
 from edgekit.graph.ceiling import keep_ceiling_
+from edgekit.graph.floats import keep_float_
 from edgekit.graph.fold import fold_weights_, pad_inside_, pool_globally_, split_by_sizes_
 from edgekit.graph.mix import mix
 from edgekit.graph.relabel import clip_behind_quantize_, relabel_uint8_
@@ -176,6 +177,29 @@ def test_weights_are_stored_as_the_int8_that_they_are_rounded_to() -> None:
     assert stored is not None
     assert (stored.dtype, stored.numpy().min() >= -127) == (ir.DataType.INT8, True)
     assert "w" not in model.graph.initializers
+
+
+@pytest.mark.parametrize("kind", ["Conv", "Gemm"])
+def test_what_a_float_layer_takes_is_dequantized_channel_by_channel_with_one_scale(kind: str) -> None:
+    shape = SHAPE if kind == "Conv" else [2, 4]
+    weight = WEIGHT if kind == "Conv" else constant("w", np.random.default_rng(1).standard_normal((4, 3)))
+    layer = convolution("dx") if kind == "Conv" else helper.make_node("Gemm", ["dx", "w"], ["conv"])
+    nodes = [*quantizes("x", "dx"), layer, *quantizes("conv", "y")]
+    model = unchanged(file(nodes, [weight, *grid(0.03, 9)], shape), keep_float_, shape)
+    first, last = (n for n in model.graph if n.op_type == "DequantizeLinear")
+    sizes = [[value.const_value.numpy().size for value in n.inputs[1:]] for n in (first, last)]  # type: ignore[union-attr]
+    assert sizes == [[4, 4], [1, 1]]
+
+
+def test_what_an_int8_layer_takes_keeps_its_one_scale() -> None:
+    nodes = [*quantizes("x", "dx"), *quantizes("w", "dw"), convolution("dx", "dw"), *quantizes("conv", "y")]
+    model = fold_weights_(file(nodes, [WEIGHT, *grid(0.03, 9)]))
+    before = len(list(model.graph))
+    unchanged(model, keep_float_)
+    assert len(list(model.graph)) == before
+    assert all(
+        value.const_value.numpy().size == 1 for n in model.graph if n.op_type[0] in "QD" for value in n.inputs[1:]
+    )  # type: ignore[union-attr]
 
 
 def test_a_split_says_its_sizes() -> None:
