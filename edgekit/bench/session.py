@@ -13,7 +13,7 @@ from edgekit.bench.statistics import compare, enough, latency
 from edgekit.core.measurement import Comparison, Conditions, Measurement, Options, Reading, Round
 from edgekit.core.noun import Noun
 from edgekit.core.price import OpPrice, OpSignature, TracedOp
-from edgekit.devices.said import readable
+from edgekit.devices.said import complaint, readable
 from edgekit.devices.transport import Transport
 from edgekit.errors import DeviceError, MeasureError
 from edgekit.graph.farm import COPIES, Farm, farms
@@ -249,7 +249,7 @@ class Bench:
         except DeviceError as failure:
             if error is None:
                 raise
-            raise DeviceError(f"{name}: {readable(error)}") from failure
+            raise complaint(name, readable(error)) from failure
         raise MeasureError(f"{name}: the agent ended before its job did")
 
 

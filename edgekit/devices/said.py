@@ -31,5 +31,13 @@ def refusal(name: str, words: Sequence[str], done: Completed, *, doing: str = ""
     A StorageError if those speak of a full or a read-only disk. `doing` says what was wanted; by default the program.
     """
     said = readable(done.stderr) or readable(done.stdout) or "it said nothing"
-    text = f"{name}: {doing or words[0]} failed (exit status {done.status}): {said}"
-    return StorageError(text) if _STORAGE.search(said) else DeviceError(text)
+    return complaint(f"{name}: {doing or words[0]} failed (exit status {done.status})", said)
+
+
+def complaint(what: str, said: str) -> DeviceError:
+    """The error for what a device said when `what` went wrong: a StorageError if it speaks of its disk.
+
+    >>> complaint("pi: the agent failed", "OSError: No space left on device")
+    StorageError('pi: the agent failed: OSError: No space left on device')
+    """
+    return (StorageError if _STORAGE.search(said) else DeviceError)(f"{what}: {said}")

@@ -1,6 +1,8 @@
 """A form: a model file on this device, with inputs in an .npz beside it."""
 
 import base64
+import contextlib
+import errno
 import os
 import tempfile
 import zlib
@@ -25,9 +27,20 @@ def samples(form):
     return [[numpy.ascontiguousarray(a[i * batch : (i + 1) * batch]) for a in arrays] for i in range(count)]
 
 
+@contextlib.contextmanager
 def scratch(form):
-    """A folder of this process's own beside the form, removed when it is left."""
-    return tempfile.TemporaryDirectory(prefix=".edgekit-", dir=os.path.dirname(os.path.abspath(form["path"])))
+    """A folder of this process's own beside the form, removed when it is left.
+
+    What fails in it for want of room fails with an OSError that says so: a runtime says only that it cannot write.
+    """
+    with tempfile.TemporaryDirectory(prefix=".edgekit-", dir=os.path.dirname(os.path.abspath(form["path"]))) as folder:
+        try:
+            yield folder
+        except Exception as error:
+            disk = os.statvfs(folder)
+            if disk.f_bavail * disk.f_frsize < os.path.getsize(form["path"]):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder) from error
+            raise
 
 
 def write(folder, name, text):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from disks import fill_up, small_disk
 from sshd import Sshd
 
 from edgekit.bench.session import Bench, Form, Plan
@@ -11,6 +12,7 @@ from edgekit.core.measurement import Options
 from edgekit.devices.agent import agent_command
 from edgekit.devices.connect import connect
 from edgekit.devices.push import stage
+from edgekit.errors import StorageError
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -44,3 +46,20 @@ def test_a_form_is_measured_and_priced_over_ssh(sshd: Sshd, tmp_path: Path) -> N
     assert len(rounds) == 2
     left = sorted(path.name for path in Path(form.path).parent.iterdir() if path.name.startswith(".edgekit-"))
     assert left == []
+
+
+def test_a_device_without_room_for_what_it_compiles_says_so(sshd: Sshd, tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", in_0=np.ones((2, 64), np.float32))
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        device = sshd.device(disk / "root")
+        with connect(device) as transport:
+            folder = stage(transport, device, {"m.onnx": gemm(tmp_path / "m.onnx"), "v.npz": tmp_path / "v.npz"})
+            form = Form(id="m", path=f"{folder}/m.onnx", inputs=f"{folder}/v.npz")
+            bench = Bench(transport, agent_command(transport, device), Options(threads=1, runtime="onnxruntime"))
+            graphs = bench.compile([form])
+            filler = fill_up(disk)
+            for asked in (bench.compile, bench.trace, lambda forms: bench.price_ops(forms, graphs)):
+                with pytest.raises(StorageError, match="No space left"):
+                    asked([form])
+            filler.unlink()
+            assert bench.compile([form]) == graphs

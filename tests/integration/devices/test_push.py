@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import disks
 import msgspec
 import pytest
 from sshd import Sshd, running_sshd
@@ -242,14 +243,8 @@ def test_the_agent_is_replaced_by_digest(place: Place) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
-    (folder := tmp_path / "small").mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with disks.small_disk(tmp_path / "small") as disk:
+        yield disk
 
 
 @pytest.mark.parametrize("kind", ["local", "ssh"])

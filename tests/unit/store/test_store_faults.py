@@ -15,24 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from disks import small_disk
 
 from edgekit.errors import StoreError
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.ledger import Ledger
 from tests.unit.store.nouns import a_round, make_artifact
-
-
-@contextmanager
-def small_disk(folder: Path, size: str = "1m") -> Iterator[Path]:
-    """A file system of that size; skips the test where it may not be mounted."""
-    folder.mkdir()
-    command = ("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
-    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
-        pytest.skip("a small tmpfs cannot be mounted here (needs root and CAP_SYS_ADMIN)")
-    try:
-        yield folder
-    finally:
-        subprocess.run(("umount", "-l", str(folder)), check=True)
 
 
 @contextmanager
