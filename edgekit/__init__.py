@@ -4,7 +4,19 @@ The public names are loaded when they are first used: `import edgekit` loads nei
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgekit.core.artifact import Artifact
+    from edgekit.core.device import Device
+    from edgekit.core.measurement import Comparison, Measurement
+    from edgekit.core.project import Compress, Project
+    from edgekit.core.recipe import Prune, Quantize, Recipe, Recover
+    from edgekit.core.target import Target
+    from edgekit.core.trial import Choice, Studies, Study
+    from edgekit.errors import EdgekitError
+    from edgekit.pipeline.events import Event
+    from edgekit.pipeline.python import apply_recipe, artifact_folder, compare, convert, push, tune, write_report
 
 __version__ = "0.1.0"
 
@@ -12,38 +24,61 @@ _HOME = {
     "Artifact": "edgekit.core.artifact",
     "Choice": "edgekit.core.trial",
     "Comparison": "edgekit.core.measurement",
+    "Compress": "edgekit.core.project",
     "Device": "edgekit.core.device",
     "EdgekitError": "edgekit.errors",
+    "Event": "edgekit.pipeline.events",
     "Measurement": "edgekit.core.measurement",
+    "Project": "edgekit.core.project",
     "Prune": "edgekit.core.recipe",
     "Quantize": "edgekit.core.recipe",
     "Recipe": "edgekit.core.recipe",
     "Recover": "edgekit.core.recipe",
+    "Studies": "edgekit.core.trial",
     "Study": "edgekit.core.trial",
     "Target": "edgekit.core.target",
+    "apply_recipe": "edgekit.pipeline.python",
+    "artifact_folder": "edgekit.pipeline.python",
+    "compare": "edgekit.pipeline.python",
+    "convert": "edgekit.pipeline.python",
+    "push": "edgekit.pipeline.python",
+    "tune": "edgekit.pipeline.python",
+    "write_report": "edgekit.pipeline.python",
 }
 
 __all__ = [
     "Artifact",
     "Choice",
     "Comparison",
+    "Compress",
     "Device",
     "EdgekitError",
+    "Event",
     "Measurement",
+    "Project",
     "Prune",
     "Quantize",
     "Recipe",
     "Recover",
+    "Studies",
     "Study",
     "Target",
     "__version__",
+    "apply_recipe",
+    "artifact_folder",
+    "compare",
+    "convert",
+    "push",
+    "tune",
+    "write_report",
 ]
 
+if not TYPE_CHECKING:  # to a type checker, a name that is not above is a mistake
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from edgekit.core.recipe import FLOAT, Quantize, Recipe, recipe_from_toml
+from edgekit.core.recipe import NAMED, Recipe, recipe_from_toml
 from edgekit.errors import UsageError
 
 RecipeName = Annotated[str, typer.Option("--recipe", metavar="WHAT", help='"float", "int8", or a recipe.toml.')]
@@ -16,8 +16,8 @@ def read_recipe(text: str) -> Recipe:
 
     Raises: UsageError.
     """
-    if text in ("float", "int8"):
-        return FLOAT if text == "float" else Recipe(step=(Quantize(),))
+    if text in NAMED:
+        return NAMED[text]
     try:
         return recipe_from_toml(Path(text).read_text("utf-8"), text)
     except (OSError, UnicodeDecodeError) as error:

@@ -5,15 +5,11 @@ from typing import Annotated
 
 import typer
 
-from edgekit.catalog import default_target, get_target
+from edgekit.catalog import get_target
 from edgekit.cli.options import Debug, DeviceName, Json, ProjectFile, TargetName
 from edgekit.cli.output import note, say_lines, show_json
 from edgekit.cli.progress import shown
 from edgekit.cli.words import study_words
-from edgekit.core.device import Device
-from edgekit.core.target import Target
-from edgekit.devices.connect import connect
-from edgekit.devices.facts import gather
 from edgekit.devices.inventory import get_device
 from edgekit.errors import UsageError
 from edgekit.models.extras import require
@@ -49,6 +45,7 @@ def command(
     machine = get_device(device)
     goal = get_target(target) if target else None
     require("torch", extra=goal.format if goal else "onnx")
+    from edgekit.pipeline.fitting import fitting_target
     from edgekit.pipeline.job import open_job
     from edgekit.pipeline.tune import holds, tune
     from edgekit.report.page import render
@@ -57,7 +54,7 @@ def command(
     job = open_job(project, max_drop=max_drop)
     with Ledger(ledger_url()) as ledger, shown() as listener:
         study = tune(
-            job, machine, goal or _fitting(machine), store, ledger, install_choice=install, listen=listener
+            job, machine, goal or fitting_target(machine), store, ledger, install_choice=install, listen=listener
         )  # fmt: skip
     write_whole(report, render(study).encode())
     if json:
@@ -67,8 +64,3 @@ def command(
     note(f"wrote {report}")
     if study.choice is not None and not holds(study.choice):
         raise typer.Exit(1)
-
-
-def _fitting(device: Device) -> Target:
-    with connect(device) as transport:
-        return default_target(gather(transport, device))

@@ -102,6 +102,14 @@ def project_from_toml(text: str, where: str) -> Project:
         check_schema(project.schema, 1, where)
     except UsageError as error:
         raise ProjectError(str(error)) from None
+    return check_project(project, where)
+
+
+def check_project(project: Project, where: str) -> Project:
+    """`project`, if its words make sense together.
+
+    Raises: ProjectError naming `where` and the key that is wrong.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", project.name):
         raise ProjectError(f"{where}: name must be letters, digits, '.', '_' or '-' (64 at most), got {project.name!r}")
     if project.model.example is None and project.model.shape is None and not _has_example(project.model.source):

@@ -68,6 +68,8 @@ class Recipe(Noun, frozen=True, kw_only=True):
 
 
 FLOAT = Recipe()
+NAMED = {"float": FLOAT, "int8": Recipe(step=(Quantize(),))}
+"""The recipes that have a word of their own."""
 
 
 def recipe_from_toml(text: str, where: str) -> Recipe:

@@ -5,6 +5,7 @@ from typing import Literal
 from edgekit.core.measurement import Comparison, Measurement, Quality
 from edgekit.core.noun import Noun
 from edgekit.core.recipe import Recipe
+from edgekit.errors import UsageError
 
 
 class Trial(Noun, frozen=True, kw_only=True):
@@ -79,3 +80,30 @@ class Study(Noun, frozen=True, kw_only=True):
     seconds: float = 0.0
     versions: tuple[tuple[str, str], ...] = ()
     """(what, version): edgekit, torch, the device's runtime, …"""
+
+
+class Studies(Noun, frozen=True, kw_only=True):
+    """One model tuned for several devices: a study each."""
+
+    studies: tuple[Study, ...]
+
+    def study(self, device: str | None = None) -> Study:
+        """The study of that device; without a name, that of the only one.
+
+        Raises: UsageError naming those there are.
+        """
+        found = [study for study in self.studies if device in (None, study.device)]
+        if len(found) != 1:
+            known = ", ".join(study.device for study in self.studies)
+            raise UsageError(f"device {device!r}: want one of {known}" if device else f"want one device of {known}")
+        return found[0]
+
+    def choice(self, device: str | None = None) -> Choice:
+        """What to deploy on that device; without a name, on the only one.
+
+        Raises: UsageError naming the devices there are; or the study was stopped before anything was chosen.
+        """
+        study = self.study(device)
+        if study.choice is None:
+            raise UsageError(f"device {study.device!r}: nothing was chosen; the same call goes on where it was")
+        return study.choice

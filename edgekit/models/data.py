@@ -43,15 +43,24 @@ class Samples:
         return Samples(tuple(a[which] for a in self.inputs), labels)
 
 
-def load_samples(where: str, role: str, root: Path) -> Samples:
+def load_samples(where: str, role: str, root: Path, rank: int | None = None) -> Samples:
     """The samples of `role`: from "file.py:function" or an `.npz` (keys in_0, …, and label), relative to `root`.
 
-    A function may give an array or tensor, a tuple (inputs, labels), or an iterable of such batches.
+    A function may give whatever `as_samples` takes.
 
     Raises: ProjectError: missing, empty, of unequal lengths, or with NaN.
     """
-    value = _from_npz(where, role, root) if split_source(where) is None else _from_function(where, role, root)
-    return check_samples(value, role, where)
+    if split_source(where) is None:
+        return check_samples(_from_npz(where, role, root), role, where)
+    return take_samples(call(load_function(where, root, f"data.{role}"), f"data.{role}"), role, where, rank)
+
+
+def take_samples(value: Any, role: str, where: str, rank: int | None = None) -> Samples:
+    """As `as_samples`, if they can be used.
+
+    Raises: ProjectError: empty, of unequal lengths, with NaN, or reading them fails.
+    """
+    return check_samples(call(as_samples, f"data.{role}", value, role, where, rank), role, where)
 
 
 def check_samples(samples: Samples, role: str, where: str) -> Samples:
@@ -70,8 +79,10 @@ def check_samples(samples: Samples, role: str, where: str) -> Samples:
     return samples
 
 
-def as_samples(value: Any, role: str, where: str) -> Samples:
-    """`value` (array, tensor, (inputs, labels), Samples, or an iterable of batches) as Samples.
+def as_samples(value: Any, role: str, where: str, rank: int | None = None) -> Samples:
+    """`value` (array, tensor, (inputs, labels), Samples, an iterable of batches, or a data set of samples) as Samples.
+
+    `rank` is the number of dimensions of the model's first input, batch included: it tells a batch from one sample.
 
     Raises: ProjectError.
     """
@@ -83,21 +94,33 @@ def as_samples(value: Any, role: str, where: str) -> Samples:
         return Samples((_array(value[0]),), _array(value[1]))
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], tuple) and _is_array(value[1]):
         return Samples(tuple(_array(v) for v in value[0]), _array(value[1]))
-    if hasattr(value, "__iter__") and not isinstance(value, str | bytes | dict):
-        parts = [as_samples(tuple(v) if isinstance(v, list) else v, role, where) for v in value]
-        if not parts:
-            raise ProjectError(f"data.{role}: {where} is empty: want at least one sample")
-        labelled = all(p.labels is not None for p in parts)
-        inputs = tuple(np.concatenate(arrays) for arrays in zip(*(p.inputs for p in parts), strict=True))
-        return Samples(inputs, np.concatenate([p.labels for p in parts if p.labels is not None]) if labelled else None)
-    raise ProjectError(
-        f"data.{role}: {where}: want an array, (inputs, labels), or batches of them, got {type(value).__name__}"
-    )
+    if isinstance(value, str | bytes | dict) or not (hasattr(value, "__iter__") or _is_data_set(value)):
+        raise ProjectError(
+            f"data.{role}: {where}: want an array, (inputs, labels), or batches of them, got {type(value).__name__}"
+        )
+    items = (value[i] for i in range(len(value))) if _is_data_set(value) else value
+    parts = [as_samples(_batch(item, rank), role, where) for item in items]
+    if not parts:
+        raise ProjectError(f"data.{role}: {where} is empty: want at least one sample")
+    labelled = all(p.labels is not None for p in parts)
+    inputs = tuple(np.concatenate(arrays) for arrays in zip(*(p.inputs for p in parts), strict=True))
+    return Samples(inputs, np.concatenate([p.labels for p in parts if p.labels is not None]) if labelled else None)
 
 
-def _from_function(where: str, role: str, root: Path) -> Samples:
-    function = load_function(where, root, f"data.{role}")
-    return call(lambda: as_samples(function(), role, where), f"data.{role}")
+def _is_data_set(value: Any) -> bool:
+    """Whether `value` is read by index up to its length, as torch's data sets are (iterating one may never end)."""
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__") and not isinstance(value, list | tuple)
+
+
+def _batch(item: Any, rank: int | None) -> Any:
+    """What an iterable gave, as a batch: one sample (inputs of one dimension less, a label) becomes a batch of one."""
+    item = tuple(item) if isinstance(item, list) else item
+    inputs = item[0] if isinstance(item, tuple) and item else item
+    first = inputs[0] if isinstance(inputs, tuple) and inputs else inputs
+    if rank is None or not _is_array(first) or first.ndim != rank - 1:
+        return item
+    one = tuple(_array(v)[None] for v in inputs) if isinstance(inputs, tuple) else _array(inputs)[None]
+    return (one, *(_array(label)[None] for label in item[1:])) if isinstance(item, tuple) else one
 
 
 def _from_npz(where: str, role: str, root: Path) -> Samples:

@@ -8,9 +8,9 @@ for differences near 0, where a normal interval does not. A user's own figure ge
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat
 
 import numpy as np
 
@@ -21,18 +21,25 @@ from edgekit.models.source import call, load_function
 
 Z95 = 1.959963984540054
 RESAMPLES = 500
+OWN = ("accuracy", "agreement")
 Split = Literal["calibration", "validation", "test"]
+Metric = Callable[[Any, Any], SupportsFloat | Mapping[str, SupportsFloat]]
+"""A user's figure, or several by name, of (outputs, labels): arrays, the sample first. Larger is better."""
 
 
 def score(
     metric: MetricSource, split: Split, outputs: np.ndarray, reference: np.ndarray,
-    labels: np.ndarray | None, *, root: Path = Path(),
+    labels: np.ndarray | None, function: Metric | None = None,
 ) -> tuple[Quality, ...]:  # fmt: skip
     """The metric's figures for `outputs`, beside those for the float model's outputs `reference` (sample first).
+
+    `function` is the user's own (`load_metric`), whatever its name; without it, the metric is one of edgekit's.
 
     Raises: MetricError: no labels where the metric needs them, NaN, no samples; ProjectError from a user's function.
     """
     _check(outputs, reference, labels, metric.name)
+    if function is not None:
+        return _users(metric, split, outputs, reference, labels, function)
     bound = parse_drop(metric.max_drop, "metric.max_drop")
     if metric.name == "agreement":
         same = _classes(outputs) == _classes(reference)
@@ -47,7 +54,15 @@ def score(
             )
         right = (_classes(outputs) == labels, _classes(reference) == labels)
         return (_shares("accuracy", split, *right, bound),)
-    return _users(metric, split, outputs, reference, labels, root)
+    raise ProjectError(f"metric {metric.name}: want accuracy, agreement or a function of your own")
+
+
+def load_metric(metric: MetricSource, root: Path) -> Metric | None:
+    """The user's function that the metric names, relative to `root`; None where it is one of edgekit's own.
+
+    Raises: ProjectError: no such file or function.
+    """
+    return None if metric.name in OWN else load_function(metric.name, root, "metric.name")
 
 
 def loss(outputs: np.ndarray, reference: np.ndarray) -> float:
@@ -110,9 +125,8 @@ def _shares(metric: str, split: Split, ours: np.ndarray, theirs: np.ndarray, bou
 
 def _users(
     metric: MetricSource, split: Split, outputs: np.ndarray, reference: np.ndarray,
-    labels: np.ndarray | None, root: Path,
+    labels: np.ndarray | None, function: Metric,
 ) -> tuple[Quality, ...]:  # fmt: skip
-    function = load_function(metric.name, root, "metric.name")
     bounds = {b.figure: parse_drop(b.max_drop, f"metric.bound {b.figure}") for b in metric.bound}
     ours, theirs = (_figures(function, a, labels, metric.name) for a in (outputs, reference))
     if (again := _figures(function, outputs, labels, metric.name)) != ours:
@@ -134,7 +148,7 @@ def _users(
 
 
 def _bootstrap(
-    function: Callable[..., Any], outputs: np.ndarray, reference: np.ndarray, labels: np.ndarray | None, name: str
+    function: Metric, outputs: np.ndarray, reference: np.ndarray, labels: np.ndarray | None, name: str
 ) -> dict[str, list[float]]:
     """Drops by figure over resamples of the same samples on both sides; those without a figure do not count.
 
@@ -155,11 +169,9 @@ def _bootstrap(
     return drops
 
 
-def _figures(
-    function: Callable[..., Any], outputs: np.ndarray, labels: np.ndarray | None, name: str
-) -> dict[str, float]:
+def _figures(function: Metric, outputs: np.ndarray, labels: np.ndarray | None, name: str) -> dict[str, float]:
     given = call(function, f"metric {name}", outputs, labels)
-    figures = given if isinstance(given, dict) else {name.rpartition(":")[2]: given}
+    figures = given if isinstance(given, Mapping) else {name.rpartition(":")[2]: given}
     try:
         found = {str(k): float(v) for k, v in figures.items()}
     except (TypeError, ValueError):

@@ -18,7 +18,7 @@ def load_model(source: ModelSource, root: Path, name: str) -> Model:
 
     Raises: ProjectError for what is missing, ModelError for what does not run or export.
     """
-    module, example = _module(source, root)
+    module, example = load_module(source, root)
     if source.weights is not None:
         _load_weights_(module, root / source.weights)
     if source.example is not None or source.shape is not None:
@@ -28,20 +28,11 @@ def load_model(source: ModelSource, root: Path, name: str) -> Model:
     return capture(module, example, name)
 
 
-def load_example(source: ModelSource, root: Path) -> tuple[Tensor, ...]:
-    """The example inputs: seeded noise of `shape`, what `example`'s function gives, or an `.npz`'s in_0, …"""
-    if source.example is None:
-        generator = torch.Generator().manual_seed(0)
-        return (torch.randn(source.shape or (), generator=generator),)
-    if split_source(source.example) is None:
-        from edgekit.models.data import load_samples
+def load_module(source: ModelSource, root: Path) -> tuple[nn.Module, tuple[Tensor, ...] | None]:
+    """The module that `source` names, without its weights file, and example inputs where its file keeps some.
 
-        return as_tensors(load_samples(source.example, "example", root).inputs, "model.example")
-    function = load_function(source.example, root, "model.example")
-    return as_tensors(call(function, "model.example"), "model.example")
-
-
-def _module(source: ModelSource, root: Path) -> tuple[nn.Module, tuple[Tensor, ...] | None]:
+    Raises: ProjectError, ModelError.
+    """
     if split_source(source.source):
         module = call(load_function(source.source, root, "model.source"), "model.source")
         if not isinstance(module, nn.Module):
@@ -60,11 +51,29 @@ def _module(source: ModelSource, root: Path) -> tuple[nn.Module, tuple[Tensor, .
     return _from_pt2(path)
 
 
+def load_example(source: ModelSource, root: Path) -> tuple[Tensor, ...]:
+    """The example inputs: seeded noise of `shape`, what `example`'s function gives, or an `.npz`'s in_0, …"""
+    if source.example is None:
+        generator = torch.Generator().manual_seed(0)
+        return (torch.randn(source.shape or (), generator=generator),)
+    if split_source(source.example) is None:
+        from edgekit.models.data import load_samples
+
+        return as_tensors(load_samples(source.example, "example", root).inputs, "model.example")
+    function = load_function(source.example, root, "model.example")
+    return as_tensors(call(function, "model.example"), "model.example")
+
+
 def _from_pt2(path: Path) -> tuple[nn.Module, tuple[Tensor, ...] | None]:
     try:
         exported = torch.export.load(path)
     except Exception as error:  # noqa: BLE001  a damaged archive raises whatever its reader meets
         raise ModelError(f"{path} is not a readable ExportedProgram: {type(error).__name__}: {error}") from None
+    return module_of(exported)
+
+
+def module_of(exported: torch.export.ExportedProgram) -> tuple[nn.Module, tuple[Tensor, ...] | None]:
+    """A program's module, free of the batch it was captured with, and its example inputs where it kept them."""
     inputs: Any = exported.example_inputs
     module = exported.module(check_guards=False)
     module._forward_pre_hooks.clear()  # these and the guards would hold it to the batch that it was captured with

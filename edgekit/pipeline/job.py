@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,8 @@ from edgekit.core.noun import digest
 from edgekit.core.project import Project, parse_drop, project_from_toml
 from edgekit.errors import ProjectError
 from edgekit.models.data import Samples, load_samples
-from edgekit.models.evaluate import Split, score
+from edgekit.models.evaluate import Metric, Split, load_metric, score
+from edgekit.models.fingerprint import function_digest
 from edgekit.models.load import load_model
 from edgekit.models.model import Model
 from edgekit.models.predict import check_deterministic, predict
@@ -28,17 +30,20 @@ class Job:
     root: Path
     model: Model
     data: Mapping[str, Samples]
+    metric: Metric | None = None
+    """The user's own function, where the metric is one."""
 
     @property
     def max_drop(self) -> float:
         """The drop allowed, as a share."""
         return parse_drop(self.project.metric.max_drop, "max_drop")
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Digest of all that decides a result on the host: project, model and every split."""
+        """Digest of all that decides a result on the host: project, model, every split and what the metric computes."""
         data = tuple(sorted((role, samples.digest) for role, samples in self.data.items()))
-        return digest("job", self.project, self.model.spec.digest, data)
+        metric = None if self.metric is None else function_digest(self.metric)
+        return digest("job", self.project, self.model.spec.digest, data, metric)
 
     def data_digests(self) -> tuple[tuple[str, str], ...]:
         """(role, digest) of the samples that made or chose the model; the test split is not among them."""
@@ -58,7 +63,7 @@ class Job:
         Raises: MetricError if a figure is not a number.
         """
         labels = self.data[split].labels
-        return score(self.project.metric, split, outputs, reference, labels, root=self.root)
+        return score(self.project.metric, split, outputs, reference, labels, self.metric)
 
 
 def open_job(path: Path, *, max_drop: str | float | None = None) -> Job:
@@ -66,32 +71,46 @@ def open_job(path: Path, *, max_drop: str | float | None = None) -> Job:
 
     Raises: ProjectError, ModelError: what is missing or wrong, and where.
     """
-    if not path.is_file():
-        raise ProjectError(f"{path}: no such project file; `edgekit init` writes one")
-    project = project_from_toml(path.read_text(encoding="utf-8"), str(path))
-    return make_job(project, path.resolve().parent, max_drop=max_drop)
+    return make_job(read_project(path), path.resolve().parent, max_drop=max_drop)
 
 
-def make_job(project: Project, root: Path, *, max_drop: str | float | None = None) -> Job:
-    """As `open_job`, of a project that is already read; its paths are relative to `root`."""
-    if max_drop is not None:
-        parse_drop(max_drop, "--max-drop")
-        metric = msgspec.structs.replace(project.metric, max_drop=max_drop)
-        project = msgspec.structs.replace(project, metric=metric)
-    model = load_model(project.model, root, project.name)
-    sources = {role: getattr(project.data, role) for role in ROLES}
-    data = {role: load_samples(where, role, root) for role, where in sources.items() if where is not None}
-    for role, samples in data.items():
-        _check_fit(model, samples, f"data.{role} ({sources[role]})")
-    return Job(project, root, model, data)
-
-
-def _check_fit(model: Model, samples: Samples, where: str) -> None:
-    """Returns if the model takes these samples: all splits are checked before the first minute is spent.
+def read_project(path: Path) -> Project:
+    """The project in the file at `path`.
 
     Raises: ProjectError.
     """
-    wanted = [spec.shape[1:] for spec in model.spec.inputs]
-    got = [array.shape[1:] for array in samples.inputs]
-    if wanted != got:
-        raise ProjectError(f"{where}: want samples of shape {wanted}, as the model takes them, got {got}")
+    if not path.is_file():
+        raise ProjectError(f"{path}: no such project file; `edgekit init` writes one")
+    return project_from_toml(path.read_text(encoding="utf-8"), str(path))
+
+
+def make_job(project: Project, root: Path, *, max_drop: str | float | None = None, metric: Metric | None = None) -> Job:
+    """As `open_job`, of a project that is already read; its paths are relative to `root`.
+
+    `metric` is a function in place of the one that the project names.
+    """
+    if max_drop is not None:
+        parse_drop(max_drop, "--max-drop")
+        source = msgspec.structs.replace(project.metric, max_drop=max_drop)
+        project = msgspec.structs.replace(project, metric=source)
+    model = load_model(project.model, root, project.name)
+    rank = len(model.spec.inputs[0].shape)
+    sources = {role: getattr(project.data, role) for role in ROLES}
+    data = {role: load_samples(where, role, root, rank) for role, where in sources.items() if where is not None}
+    return checked(Job(project, root, model, data, metric or load_metric(project.metric, root)))
+
+
+def checked(job: Job) -> Job:
+    """`job`, if the model takes its samples and the metric has labels: all is checked before the first minute is spent.
+
+    Raises: ProjectError.
+    """
+    wanted = [spec.shape[1:] for spec in job.model.spec.inputs]
+    for role, samples in job.data.items():
+        where = f"data.{role} ({getattr(job.project.data, role)})"
+        if wanted != (got := [array.shape[1:] for array in samples.inputs]):
+            raise ProjectError(f"{where}: want samples of shape {wanted}, as the model takes them, got {got}")
+        needs_labels = job.metric is None and job.project.metric.name == "accuracy" and role in ("validation", "test")
+        if needs_labels and samples.labels is None:
+            raise ProjectError(f"{where} has no labels, and metric accuracy needs them; without labels use agreement")
+    return job

@@ -160,11 +160,3 @@ def _refused(choice: Choice) -> tuple[Refusal, ...]:
             reason=f"on the test split {worst.metric} drops by {worst.drop:.4f}, bound {worst.bound}: not installed",
         ),
     )
-
-
-def with_budget(job: Job, *, pushes: int | None = None, minutes: float | None = None) -> Job:
-    """`job` with another budget."""
-    budget = job.project.budget
-    budget = msgspec.structs.replace(budget, pushes=pushes or budget.pushes, minutes=minutes or budget.minutes)
-    project = msgspec.structs.replace(job.project, budget=budget)
-    return Job(project, job.root, job.model, job.data)

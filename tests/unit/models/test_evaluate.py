@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from edgekit.core.project import Bound, MetricSource
 from edgekit.errors import EdgekitError, MetricError, ModelError, ProjectError
 from edgekit.models.data import Samples
-from edgekit.models.evaluate import loss, paired_interval, score
+from edgekit.models.evaluate import load_metric, loss, paired_interval, score
 from edgekit.models.model import capture
 from edgekit.models.predict import check_deterministic, predict
 from edgekit.models.program import export
@@ -116,7 +116,7 @@ RIGHT, SOME_WRONG = scores(list(LABELS)), scores([*((LABELS[:20] + 1) % 4), *LAB
 
 def users(name: str, root: Path, **more: object) -> tuple[float | None, ...]:
     metric = MetricSource(name=f"metric.py:{name}", **more)  # type: ignore[arg-type]
-    return score(metric, "validation", SOME_WRONG, RIGHT, LABELS, root=root)  # type: ignore[return-value]
+    return score(metric, "validation", SOME_WRONG, RIGHT, LABELS, load_metric(metric, root))  # type: ignore[return-value]
 
 
 def test_a_users_figure_has_a_paired_interval_that_agrees_with_the_score_interval(root: Path) -> None:
@@ -137,7 +137,7 @@ def test_several_figures_each_have_their_bound(root: Path) -> None:
 def test_a_figure_that_some_resamples_cannot_give_has_an_interval_over_the_others(root: Path) -> None:
     labels = np.where(np.arange(200) < 2, 3, 0)
     metric = MetricSource(name="metric.py:rare")
-    (q,) = score(metric, "test", scores([3, *[0] * 199]), scores([3, 3, *[0] * 198]), labels, root=root)
+    (q,) = score(metric, "test", scores([3, *[0] * 199]), scores([3, 3, *[0] * 198]), labels, load_metric(metric, root))
     assert q.drop == 0.5 and 0 <= q.drop_low <= q.drop_high <= 1
 
 

@@ -1,0 +1,16 @@
+"""Which target a device gets where the user names none."""
+
+from edgekit.catalog import default_target
+from edgekit.core.device import Device
+from edgekit.core.target import Target
+from edgekit.devices.connect import connect
+from edgekit.devices.facts import gather
+
+
+def fitting_target(device: Device) -> Target:
+    """The target that asks most of the device, among those it can run.
+
+    Raises: TargetError if there is none; UnreachableError, DeviceError.
+    """
+    with connect(device) as transport:
+        return default_target(gather(transport, device))
