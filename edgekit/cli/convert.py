@@ -24,10 +24,12 @@ def command(
     from edgekit.pipeline.build import build
     from edgekit.pipeline.job import open_job
     from edgekit.store.artifacts import ArtifactStore
-    from edgekit.store.home import artifacts_folder
+    from edgekit.store.home import artifacts_folder, weights_folder
+    from edgekit.store.weights import WeightStore
 
     with shown() as listener:
-        built = build(open_job(project), steps, goal, ArtifactStore(artifacts_folder()), listen=listener)
+        store, weights = ArtifactStore(artifacts_folder()), WeightStore(weights_folder())
+        built = build(open_job(project), steps, goal, store, weights, listen=listener)
     if json:
         show_json(built)
         return

@@ -15,8 +15,9 @@ from edgekit.errors import UsageError
 from edgekit.models.extras import require
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.files import write_whole
-from edgekit.store.home import artifacts_folder, ledger_url
+from edgekit.store.home import artifacts_folder, ledger_url, weights_folder
 from edgekit.store.ledger import Ledger
+from edgekit.store.weights import WeightStore
 
 MaxDrop = Annotated[
     str | None, typer.Option("--max-drop", metavar="SHARE", help="The drop allowed, like 0.5%; wins over the file's.")
@@ -54,7 +55,8 @@ def command(
     job = open_job(project, max_drop=max_drop)
     with Ledger(ledger_url()) as ledger, shown() as listener:
         study = tune(
-            job, machine, goal or fitting_target(machine), store, ledger, install_choice=install, listen=listener
+            job, machine, goal or fitting_target(machine), store, WeightStore(weights_folder()), ledger,
+            install_choice=install, listen=listener,
         )  # fmt: skip
     write_whole(report, render(study).encode())
     if json:

@@ -23,14 +23,34 @@ def compress(
 
     Raises: UsageError for steps in an order that cannot be; ModelError, ProjectError, TargetError from the steps.
     """
-    last = recipe.step[-1] if recipe.step else None
-    if any(isinstance(step, Quantize) for step in recipe.step[:-1]):
-        raise UsageError("recipe: quantize must be the last step, and there may be only one")
-    floats = recipe.step[:-1] if isinstance(last, Quantize) else recipe.step
+    floats, last = split(recipe)
     shaped = reshape(model, floats, data, seed=recipe.seed, on_progress=on_progress)
-    if isinstance(last, Quantize):
-        return quantize(shaped, last, numerics, data["calibration"], features=features)
-    return export(shaped)
+    return finish(shaped, last, numerics, data, features=features)
+
+
+def split(recipe: Recipe) -> tuple[tuple[Step, ...], Quantize | None]:
+    """The steps that leave the model float, for `reshape`, and the one that quantizes it, for `finish`.
+
+    Raises: UsageError for an order that cannot be.
+    """
+    floats = tuple(step for step in recipe.step if not isinstance(step, Quantize))
+    rest = recipe.step[len(floats) :]
+    if recipe.step[: len(floats)] != floats or len(rest) > 1:
+        raise UsageError("recipe: quantize must be the last step, and there may be only one")
+    return floats, next((step for step in rest if isinstance(step, Quantize)), None)
+
+
+def finish(
+    shaped: Model, last: Quantize | None, numerics: Numerics, data: Mapping[str, Samples],
+    *, features: tuple[str, ...] | None = None,
+) -> Program:  # fmt: skip
+    """The program of a model that `reshape` made, quantized if a step says so.
+
+    Raises: as `quantize`.
+    """
+    if last is None:
+        return export(shaped)
+    return quantize(shaped, last, numerics, data["calibration"], features=features)
 
 
 def reshape(

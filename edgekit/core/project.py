@@ -58,11 +58,17 @@ class MetricSource(Noun, frozen=True, kw_only=True):
 
 
 class Budget(Noun, frozen=True, kw_only=True):
-    """What the search may spend: measurements on the device, minutes in all, epochs to fine-tune one candidate."""
+    """What the search may spend.
+
+    `pushes`: forms measured on the device; `minutes` in all; `epochs` to fine-tune one width vector; `tunings`: width
+    vectors that are fine-tuned; `shapes`: width vectors that are built without training, to be priced or ranked.
+    """
 
     pushes: Annotated[int, msgspec.Meta(ge=4)] = 15
     minutes: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     epochs: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    tunings: Annotated[int, msgspec.Meta(ge=0)] = 8
+    shapes: Annotated[int, msgspec.Meta(ge=0)] = 48
 
 
 class Compress(Noun, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """What finds out what the search asks: builds forms, scores them on the host, runs them on the device."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -17,16 +17,24 @@ from edgekit.devices.agent import agent_command
 from edgekit.devices.prepare import runtime_environment
 from edgekit.devices.push import stage
 from edgekit.devices.transport import Transport
-from edgekit.errors import ArtifactError, ConvertError, DeviceError, MetricError, StorageError, UnreachableError
-from edgekit.formats.base import get_format
+from edgekit.errors import (
+    ArtifactError,
+    ConvertError,
+    DeviceError,
+    MetricError,
+    ModelError,
+    StorageError,
+    UnreachableError,
+)
 from edgekit.formats.child import run_model
 from edgekit.formats.vectors import vector_inputs
 from edgekit.models.evaluate import loss
-from edgekit.models.program import Program
 from edgekit.pipeline.events import Event, Listener
 from edgekit.pipeline.job import Job
+from edgekit.pipeline.workshop import Workshop
 from edgekit.search.questions import (
     Answer,
+    Asked,
     Compile,
     Compiled,
     Evaluate,
@@ -37,7 +45,7 @@ from edgekit.search.questions import (
     Profile,
     Profiled,
 )
-from edgekit.search.space import Point, Space
+from edgekit.search.space import Fidelity, Point, Space
 from edgekit.store.ledger import Ledger, device_class
 
 PROFILE = Plan(least=3, most=3, per_process=1)
@@ -49,27 +57,28 @@ class Answers:
     """Answers questions about forms of one model on one device. What was built is kept for the next question."""
 
     def __init__(
-        self, job: Job, program: Program, space: Space, target: Target, transport: Transport, device: Device,
+        self, job: Job, space: Space, target: Target, workshop: Workshop, transport: Transport, device: Device,
         facts: Facts, ledger: Ledger, study: str, folder: Path, listen: Listener,
     ) -> None:  # fmt: skip
-        self.job, self.program, self.space, self.target = job, program, space, target
+        self.job, self.space, self.target, self.workshop = job, space, target, workshop
         self.transport, self.device, self.facts, self.ledger, self.study = transport, device, facts, ledger, study
         self._folder, self._listen = folder, listen
-        self._files: dict[Point, Path] = {}
-        self._forms: dict[Point, Form] = {}
+        self._forms: dict[tuple[Point, Fidelity], Form] = {}
 
     def of(self, question: Profile | Compile | Evaluate | Measure) -> tuple[Answer, ...]:
         """One answer for each of the question's points, in its order.
 
         Raises: UnreachableError, StorageError: nothing can be said of any form then.
         """
+        fidelity = _fidelity(question)
+        self.workshop.prepare(question.points, fidelity)
         match question:
             case Profile():
-                return self._traced(self._each(question.points, "profile", self._profiled))
+                return self._traced(self._each(question, self._profiled))
             case Compile():
-                return self._priced(self._each(question.points, "compile", self._compiled))
+                return self._priced(self._each(question, self._compiled))
             case Evaluate():
-                return self._each(question.points, "evaluate", self._evaluated)
+                return self._each(question, self._evaluated)
             case Measure():
                 return self._measured(question)
 
@@ -77,21 +86,22 @@ class Answers:
         """(what, version) of the runtime on the device."""
         return ((self._conditions.runtime, self._conditions.runtime_version),)
 
-    def _each(self, points: Sequence[Point], stage_name: str, one: Callable[[Point], Answer]) -> tuple[Answer, ...]:
+    def _each(self, question: Asked, one: Callable[[Point, Fidelity], Answer]) -> tuple[Answer, ...]:
+        kind, fidelity = type(question).__name__.lower(), _fidelity(question)
         found: list[Answer] = []
-        for i, point in enumerate(points):
-            text = f"{stage_name} {self.space.name(point)}"
-            self._listen(Event(stage=stage_name, text=text, done=i, total=len(points)))  # type: ignore[arg-type]
+        for i, point in enumerate(question.points):
+            text = f"{kind} {self.space.name(point)}"
+            self._listen(Event(stage=kind, text=text, done=i, total=len(question.points)))  # type: ignore[arg-type]
             try:
-                found.append(one(point))
+                found.append(one(point, fidelity))
             except (UnreachableError, StorageError):
                 raise
-            except (ConvertError, ArtifactError, DeviceError, MetricError) as error:
+            except (ConvertError, ArtifactError, DeviceError, MetricError, ModelError) as error:
                 found.append(Failed(point=point, reason=str(error)))
         return tuple(found)
 
-    def _profiled(self, point: Point) -> Answer:
-        form = self._form(point)
+    def _profiled(self, point: Point, fidelity: Fidelity) -> Answer:
+        form = self._form(point, fidelity)
         rounds = self._bench.rounds([form], form.id, PROFILE)
         seconds = self._bench.measurement(rounds, form, device=self.device.name, conditions=self._conditions)
         return Profiled(point=point, seconds=seconds.cpu.least_s)
@@ -99,19 +109,19 @@ class Answers:
     def _traced(self, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
         """The answers with the ops of each form's trace; the forms take turns, so that they are traced in one state."""
         ran = [answer for answer in answers if isinstance(answer, Profiled)]
-        traces = self._bench.trace([self._form(answer.point) for answer in ran])
+        traces = self._bench.trace([self._form(answer.point, "quick") for answer in ran])
         ops = {answer.point: found for answer, (_, found) in zip(ran, traces, strict=True)}
         self._keep_prices(trace_prices(op for found in ops.values() for op in found).values())
         return tuple(msgspec.structs.replace(a, ops=ops[a.point]) if isinstance(a, Profiled) else a for a in answers)
 
-    def _compiled(self, point: Point) -> Answer:
-        self._form(point)
-        return Compiled(point=point, size_bytes=self._file(point).stat().st_size)
+    def _compiled(self, point: Point, fidelity: Fidelity) -> Answer:
+        self._form(point, fidelity)
+        return Compiled(point=point, size_bytes=self.workshop.file(point, fidelity).stat().st_size)
 
     def _priced(self, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
         """The answers with the ops that the device's runtime compiled and their prices; new ones are timed there."""
         built = [answer for answer in answers if isinstance(answer, Compiled)]
-        forms = [self._form(answer.point) for answer in built]
+        forms = [self._form(answer.point, "quick") for answer in built]
         self._listen(Event(stage="compile", text=f"pricing the ops of {len(forms)} forms on {self.device.name}"))
         graphs = self._bench.compile(forms)
         known = self.ledger.prices(*self._price_place)
@@ -138,13 +148,14 @@ class Answers:
             device_class(self.facts), f"{conditions.runtime} {conditions.runtime_version}", self.job.project.threads
         )  # fmt: skip
 
-    def _evaluated(self, point: Point) -> Answer:
-        outputs = run_model(self.target.format, self._file(point), self.job.data["validation"].inputs)[0]
+    def _evaluated(self, point: Point, fidelity: Fidelity) -> Answer:
+        path = self.workshop.file(point, fidelity)
+        outputs = run_model(self.target.format, path, self.job.data["validation"].inputs)[0]
         quality = self.job.quality("validation", outputs, self._reference)
         return Evaluated(point=point, loss=loss(outputs, self._reference), quality=quality)
 
     def _measured(self, question: Measure) -> tuple[Answer, ...]:
-        forms = {point: self._form(point) for point in (question.baseline, *question.points)}
+        forms = {point: self._form(point, "full") for point in (question.baseline, *question.points)}
         base = forms[question.baseline]
         done = self.ledger.rounds(question.digest, self.study)
         rounds = self._bench.rounds(
@@ -156,7 +167,8 @@ class Answers:
             form = forms[point]
             measurement = self._bench.measurement(
                 rounds, form, device=self.device.name, conditions=self._conditions,
-                peak_memory_bytes=self._bench.peak_memory_bytes(form), size_bytes=self._file(point).stat().st_size,
+                peak_memory_bytes=self._bench.peak_memory_bytes(form),
+                size_bytes=self.workshop.file(point, "full").stat().st_size,
             )  # fmt: skip
             self.ledger.add_run(question.digest, self.study, measurements=[measurement])
             comparison = self._bench.comparison(rounds, self.device.name, base.id, form.id)
@@ -167,22 +179,16 @@ class Answers:
         self.ledger.add_run(key, self.study, rounds=[measured])
         self._listen(Event(stage="measure", text=f"{forms} forms, round {measured.index + 1}", done=measured.index + 1))
 
-    def _file(self, point: Point) -> Path:
-        if point not in self._files:
-            back_end = get_format(self.target.format)
-            paths = back_end.mixes(self.program, [frozenset(point.int8)], self.target, self._folder)
-            self._files[point] = paths[0]
-        return self._files[point]
-
-    def _form(self, point: Point) -> Form:
-        if point not in self._forms:
-            path = self._file(point)
+    def _form(self, point: Point, fidelity: Fidelity) -> Form:
+        key = self.workshop.key(point, fidelity)
+        if key not in self._forms:
+            path = self.workshop.file(point, fidelity)
             folder = stage(self.transport, self.device, {path.name: path, "inputs.npz": self._inputs})
             batch = self.job.model.spec.inputs[0].shape[0]
-            self._forms[point] = Form(
+            self._forms[key] = Form(
                 id=point.digest, path=f"{folder}/{path.name}", inputs=f"{folder}/inputs.npz", batch=batch
             )
-        return self._forms[point]
+        return self._forms[key]
 
     @cached_property
     def _inputs(self) -> Path:
@@ -207,3 +213,14 @@ class Answers:
     @cached_property
     def _conditions(self) -> Conditions:
         return self._bench.version()[1]
+
+
+def _fidelity(question: Asked) -> Fidelity:
+    """How far the forms that a question is about are trained: only what is scored or compared is, as far as asked."""
+    match question:
+        case Evaluate(fidelity=fidelity):
+            return fidelity
+        case Measure():
+            return "full"
+        case _:
+            return "quick"

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from edgekit.compress.apply import compress
 from edgekit.core.artifact import Artifact, Provenance
 from edgekit.core.measurement import Quality
 from edgekit.core.noun import Noun, digest
-from edgekit.core.recipe import FLOAT, Quantize, Recipe
+from edgekit.core.recipe import Recipe
 from edgekit.core.target import Target
 from edgekit.formats.base import get_format
 from edgekit.formats.child import run_model
@@ -16,7 +15,9 @@ from edgekit.models.evaluate import Split
 from edgekit.pipeline.alone import scratch, tools
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.job import Job
+from edgekit.pipeline.programs import program_of
 from edgekit.store.artifacts import ArtifactStore, read_artifact
+from edgekit.store.weights import WeightStore
 
 
 class Built(Noun, frozen=True, kw_only=True):
@@ -28,7 +29,7 @@ class Built(Noun, frozen=True, kw_only=True):
 
 
 def build(
-    job: Job, recipe: Recipe, target: Target, store: ArtifactStore, *,
+    job: Job, recipe: Recipe, target: Target, store: ArtifactStore, weights: WeightStore, *,
     split: Split = "validation", features: tuple[str, ...] | None = None, listen: Listener = silent,
 ) -> Built:  # fmt: skip
     """The form of the job's model that `recipe` makes, for `target`, verified on the host and scored on `split`.
@@ -42,7 +43,7 @@ def build(
     artifact = store.made(key)
     if artifact is None:
         listen(Event(stage="compile", text=f"building {job.project.name} for {target.name}"))
-        program = compress(job.model, recipe, target.numerics, job.data, features=features)
+        program = program_of(job, recipe, target, weights, features=features, listen=listen)
         provenance = Provenance(recipe=recipe, model=model, data=job.data_digests(), tools=used)
         with scratch() as folder:
             path = get_format(target.format).lower(program, target, Path(folder) / "lowered")
@@ -55,15 +56,6 @@ def build(
     listen(Event(stage="evaluate", text=f"verifying and scoring {artifact.id[:12]}"))
     verdict = verify(artifact, store.folder(artifact))
     return Built(artifact=artifact, verdict=verdict, quality=quality_of(job, artifact, store, split))
-
-
-def recipe_of(job: Job, int8: tuple[str, ...]) -> Recipe:
-    """The recipe that quantizes these layers and no others."""
-    if not int8:
-        return FLOAT
-    layers = tuple((name, "int8") for name in int8)
-    step = Quantize(default="fp32", layers=layers, ranges=job.project.compress.ranges)  # type: ignore[arg-type]
-    return Recipe(step=(step,), seed=job.project.seed)
 
 
 def quality_of(job: Job, artifact: Artifact, store: ArtifactStore, split: Split) -> tuple[Quality, ...]:

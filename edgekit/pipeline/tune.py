@@ -9,33 +9,33 @@ from pathlib import Path
 import msgspec
 
 from edgekit import __version__
-from edgekit.compress.layers import edges, layer_macs
-from edgekit.compress.quantize import quantize
 from edgekit.core.artifact import Artifact
-from edgekit.core.device import Device, Facts
+from edgekit.core.device import Device
 from edgekit.core.noun import digest
-from edgekit.core.recipe import FLOAT, Quantize
+from edgekit.core.recipe import Recipe
 from edgekit.core.target import Target
 from edgekit.core.trial import Choice, Refusal, Study, Trial
 from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
 from edgekit.devices.push import collecting, install
-from edgekit.errors import StorageError, StoreError, TargetError, UnreachableError
-from edgekit.models.program import Program
+from edgekit.errors import StorageError, StoreError, UnreachableError
 from edgekit.pipeline.alone import tools
 from edgekit.pipeline.answers import Answers
-from edgekit.pipeline.build import build, quality_of, recipe_of
+from edgekit.pipeline.build import build, quality_of
+from edgekit.pipeline.choices import cannot_be_cut, space_of
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.job import Job
+from edgekit.pipeline.workshop import Workshop
 from edgekit.search.questions import Candidate, Done, Effort, Goal, answers_from_json, answers_to_json
 from edgekit.search.search import Search
-from edgekit.search.space import LayerSpace, Space
+from edgekit.search.space import Space
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.ledger import Ledger
+from edgekit.store.weights import WeightStore
 
 
 def tune(
-    job: Job, device: Device, target: Target, store: ArtifactStore, ledger: Ledger, *,
+    job: Job, device: Device, target: Target, store: ArtifactStore, weights: WeightStore, ledger: Ledger, *,
     listen: Listener = silent, install_choice: bool = True,
 ) -> Study:  # fmt: skip
     """The fastest form of the job's model on `device` that keeps its accuracy, measured there and installed there.
@@ -53,15 +53,15 @@ def tune(
     ):  # fmt: skip
         listen(Event(stage="device", text=f"asking {device.name} what it is"))
         facts = gather(transport, device)
-        program = _all_int8(job, target, facts)
-        space = _space(job, program)
+        space = space_of(job, target)
         key = digest("study", job.digest, facts.lasting(), target, space, tools())[:32]
         study = _opened(ledger, key, job, device, target)
-        answers = Answers(job, program, space, target, transport, device, facts, ledger, key, Path(scratch), listen)
+        folder, features = Path(scratch), facts.features
+        workshop = Workshop(job, space, target, weights, folder, features=features, listen=listen)
+        answers = Answers(job, space, target, workshop, transport, device, facts, ledger, key, folder, listen)
         done = _search(job, space, answers, ledger, study, began)
-        chosen = build(
-            job, recipe_of(job, done.choice.int8), target, store, features=facts.features, listen=listen
-        ).artifact
+        recipe = workshop.recipe(done.choice)
+        chosen = build(job, recipe, target, store, weights, features=features, listen=listen).artifact
         listen(Event(stage="test", text="reading the test split, once"))
         tested = quality_of(job, chosen, store, "test")
         choice = Choice(
@@ -70,8 +70,11 @@ def tune(
         )  # fmt: skip
         found = msgspec.structs.replace(
             _spent(study, began, done.pushes), choice=choice,
-            trials=tuple(_trial(job, c, chosen if c.point == done.choice else None) for c in done.tried),
-            refusals=(*done.refusals, *_refused(choice)), versions=(("edgekit", __version__), *answers.versions()),
+            trials=tuple(
+                _trial(c, workshop.recipe(c.point), chosen if c.point == done.choice else None) for c in done.tried
+            ),
+            refusals=(*done.refusals, *cannot_be_cut(job), *_refused(choice)),
+            versions=(("edgekit", __version__), *answers.versions()),
         )  # fmt: skip
         ledger.save_study(found, "open")
         if install_choice and holds(choice):
@@ -98,7 +101,8 @@ def holds(choice: Choice) -> bool:
 
 def _search(job: Job, space: Space, answers: Answers, ledger: Ledger, study: Study, began: float) -> Done:
     budget = job.project.budget
-    search = Search(space, Goal(minimise=job.project.minimise), Effort(pushes=budget.pushes), job.project.seed)
+    effort = Effort(pushes=budget.pushes, shapes=budget.shapes, tunings=budget.tunings)
+    search = Search(space, Goal(minimise=job.project.minimise), effort, job.project.seed)
     ends = time.monotonic() + budget.minutes * 60
     while not isinstance(question := search.ask(), Done):
         kept = ledger.answer(study.id, question.digest)
@@ -127,23 +131,9 @@ def _spent(study: Study, began: float, pushes: int) -> Study:
     return msgspec.structs.replace(study, seconds=study.seconds + time.monotonic() - began, pushes=pushes)
 
 
-def _all_int8(job: Job, target: Target, facts: Facts) -> Program:
-    if "int8" not in target.numerics.precisions:
-        raise TargetError(f"{target.name} has no precision to choose: it holds {target.numerics.precisions}")
-    step = Quantize(ranges=job.project.compress.ranges)
-    return quantize(job.model, step, target.numerics, job.data["calibration"], features=facts.features)
-
-
-def _space(job: Job, program: Program) -> Space:
-    macs = layer_macs(job.model)
-    layers = tuple(LayerSpace(name=name, macs=macs[name]) for name in program.layers)
-    return Space(layers=layers, edges=edges(job.model))
-
-
-def _trial(job: Job, candidate: Candidate, artifact: Artifact | None) -> Trial:
+def _trial(candidate: Candidate, recipe: Recipe, artifact: Artifact | None) -> Trial:
     return Trial(
-        name=candidate.name, uniform=candidate.uniform,
-        recipe=recipe_of(job, candidate.point.int8) if candidate.point.int8 else FLOAT,
+        name=candidate.name, uniform=candidate.uniform, recipe=recipe,
         artifact=None if artifact is None else artifact.id, size_bytes=candidate.size_bytes,
         predicted_s=candidate.predicted_s, quality=candidate.quality,
         comparison=candidate.comparison, measurement=candidate.measurement,

@@ -29,6 +29,11 @@ def artifacts_folder() -> Path:
     return home() / "artifacts"
 
 
+def weights_folder() -> Path:
+    """Where the trained weights of this user's candidates are."""
+    return home() / "weights"
+
+
 def ledger_url() -> str:
     """Where the ledger of this user is: $EDGEKIT_LEDGER (an SQLAlchemy URL), or a file in `home`."""
     return os.environ.get("EDGEKIT_LEDGER") or f"sqlite:///{home() / 'ledger.db'}"

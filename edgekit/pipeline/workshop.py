@@ -1,0 +1,84 @@
+"""Where forms of one model are built for one target: each width vector once, every mix of precisions from it."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from edgekit.core.noun import digest
+from edgekit.core.recipe import Recipe
+from edgekit.core.target import Target
+from edgekit.errors import ConvertError
+from edgekit.formats.base import get_format
+from edgekit.models.program import Program
+from edgekit.pipeline.events import Event, Listener, silent
+from edgekit.pipeline.job import Job
+from edgekit.pipeline.programs import program_of
+from edgekit.search.space import Fidelity, Point, Space, to_recipe
+from edgekit.store.weights import WeightStore
+
+PROGRAMS = 4
+"""Programs of width vectors that are held in memory; what was lowered from others is on disk."""
+
+
+class Workshop:
+    """Gives the file of each point of a space, at a fidelity. `folder` is this process's own."""
+
+    def __init__(
+        self, job: Job, space: Space, target: Target, weights: WeightStore, folder: Path, *,
+        features: tuple[str, ...] | None = None, listen: Listener = silent,
+    ) -> None:  # fmt: skip
+        self._job, self._space, self._target, self._weights, self._folder = job, space, target, weights, folder
+        self._features, self._listen = features, listen
+        self._files: dict[tuple[Point, Fidelity], Path] = {}
+        self._program = lru_cache(maxsize=PROGRAMS)(self._make_program)
+
+    def recipe(self, point: Point, fidelity: Fidelity = "full") -> Recipe:
+        """What makes `point`, in the project's own words."""
+        project = self._job.project
+        return to_recipe(
+            self._space, point, fidelity,
+            epochs=project.budget.epochs, ranges=project.compress.ranges, seed=project.seed,
+        )  # fmt: skip
+
+    def file(self, point: Point, fidelity: Fidelity) -> Path:
+        """The lowered form of `point`.
+
+        Raises: ModelError, ConvertError.
+        """
+        key = self.key(point, fidelity)
+        if key not in self._files:
+            self._lower([point], key[1])
+        return self._files[key]
+
+    def prepare(self, points: Iterable[Point], fidelity: Fidelity) -> None:
+        """Lowers those of equal widths together; where that fails, `file` says of each why."""
+        shapes: dict[tuple[Point, Fidelity], list[Point]] = {}
+        for point in points:
+            key = self.key(point, fidelity)
+            if key not in self._files:
+                shapes.setdefault((Point(widths=point.widths), key[1]), []).append(point)
+        for done, ((_, at), some) in enumerate(shapes.items()):
+            self._listen(Event(stage="compile", text=f"building {len(some)} forms", done=done, total=len(shapes)))
+            with suppress(ConvertError):
+                self._lower(some, at)
+
+    def key(self, point: Point, fidelity: Fidelity) -> tuple[Point, Fidelity]:
+        """What one file is kept under: where nothing is pruned, both fidelities are one form."""
+        return point, fidelity if self._space.pruned(point) else "quick"
+
+    def _lower(self, points: Sequence[Point], fidelity: Fidelity) -> None:
+        shape = Point(widths=points[0].widths)
+        program = self._program(shape, fidelity)
+        folder = self._folder / digest("shape", shape, fidelity)[:16]
+        back_end = get_format(self._target.format)
+        made = back_end.mixes(program, [frozenset(p.int8) for p in points], self._target, folder)
+        self._files.update({(point, fidelity): path for point, path in zip(points, made, strict=True)})
+
+    def _make_program(self, shape: Point, fidelity: Fidelity) -> Program:
+        """The program at these widths with every layer in int8 that may be."""
+        whole = self._space.point(self._space.int8_layers, dict(shape.widths))
+        return program_of(
+            self._job, self.recipe(whole, fidelity), self._target, self._weights,
+            features=self._features, listen=self._listen,
+        )  # fmt: skip
