@@ -1,7 +1,10 @@
 """What tests share: a home of their own for edgekit, and a real sshd on loopback."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: two tests at a time on two cores
 
 import pytest
 from hypothesis import settings

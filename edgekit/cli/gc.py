@@ -12,7 +12,7 @@ from edgekit.devices.inventory import get_device
 from edgekit.devices.push import collect as collect_bench
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.gc import collect, forget_old_studies, forget_stopped_studies
-from edgekit.store.home import artifacts_folder, ledger_url
+from edgekit.store.home import artifacts_folder, ledger_url, weights_folder
 from edgekit.store.ledger import Ledger
 
 Studies = Annotated[
@@ -34,6 +34,10 @@ MinAge = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="Also remove what measuring left on this device.")
 ]
+Weights = Annotated[
+    float,
+    typer.Option("--weights", min=0, metavar="DAYS", help="Forget trained weights of candidates unused for so long."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")]
 
 
@@ -43,6 +47,7 @@ def command(
     keep_studies: Studies = None,
     stopped_days: Stopped = None,
     min_age: MinAge = 60.0,
+    weights: Weights = 30.0,
     dry_run: DryRun = False,
     json: Json = False,
     debug: Debug = False,
@@ -51,6 +56,8 @@ def command(
 
     What was measured is never removed. A study that was stopped is kept, for the same command to go on with.
     """
+    from edgekit.store.weights import WeightStore
+
     if dry_run and not (keep_studies is None and stopped_days is None):
         raise typer.BadParameter(
             "--dry-run shows what goes with the studies as they are: leave --keep-studies and --stopped-days away"
@@ -61,12 +68,14 @@ def command(
         if stopped_days is not None:
             forgotten += forget_stopped_studies(ledger, stopped_days * 86400)
         found = collect(ArtifactStore(artifacts_folder()), ledger, min_age_s=min_age * 60, dry_run=dry_run)
+    freed = WeightStore(weights_folder()).forget(unused_s=weights * 86400, dry_run=dry_run)
     if machine is not None and not dry_run:
         with connect(machine) as transport:
             collect_bench(transport, machine)
     if json:
-        show_json({**to_builtins(found), "studies": forgotten, "dry_run": dry_run})
+        show_json({**to_builtins(found), "studies": forgotten, "weights_bytes": freed, "dry_run": dry_run})
         return
     verb = "would remove" if dry_run else "removed"
     studies = f", {len(forgotten)} studies" if forgotten else ""
-    say(f"{verb} {len(found.artifacts)} artifacts, {found.leftovers} leftovers{studies}: {size(found.bytes_freed)}")
+    total = size(found.bytes_freed + freed)
+    say(f"{verb} {len(found.artifacts)} artifacts, {found.leftovers} leftovers{studies}: {total}")

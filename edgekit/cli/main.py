@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
         if signal.getsignal(number) is usual:  # what started us may have it ignored
             signal.signal(number, _stop)
+    # torch's threads spin while they wait: on a computer that does other work too, calibrating took 15 times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

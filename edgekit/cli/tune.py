@@ -17,7 +17,6 @@ from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.files import write_whole
 from edgekit.store.home import artifacts_folder, ledger_url, weights_folder
 from edgekit.store.ledger import Ledger
-from edgekit.store.weights import WeightStore
 
 MaxDrop = Annotated[
     str | None, typer.Option("--max-drop", metavar="SHARE", help="The drop allowed, like 0.5%; wins over the file's.")
@@ -50,6 +49,7 @@ def command(
     from edgekit.pipeline.job import open_job
     from edgekit.pipeline.tune import holds, tune
     from edgekit.report.page import render
+    from edgekit.store.weights import WeightStore
 
     store = ArtifactStore(artifacts_folder())
     job = open_job(project, max_drop=max_drop)

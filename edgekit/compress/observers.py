@@ -106,6 +106,26 @@ class LeastSquares(HistogramRange):
         return float((self.counts[used] * (steps * scale - values) ** 2).sum())
 
 
+class _Once:
+    """Looks at the first values alone: a weight is the same at every call, and calibration calls hundreds of times."""
+
+    seen = False
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.seen:
+            super().forward(values)  # type: ignore[misc]
+            self.seen = True
+        return values
+
+
+class WeightRange(_Once, MinMaxObserver):  # type: ignore[misc]
+    """The range of a whole weight."""
+
+
+class ChannelRange(_Once, PerChannelMinMaxObserver):  # type: ignore[misc]
+    """The range of a weight, channel by channel."""
+
+
 _OBSERVERS = {"minmax": MinMaxObserver, "percentile": PercentileRange, "mse": LeastSquares}
 
 
@@ -127,7 +147,7 @@ def activation_spec(activations: Activations, ranges: Ranges) -> QuantizationSpe
 def weight_spec(*, per_channel: bool, reduced: bool) -> QuantizationSpec:
     """int8 symmetric, -127..127; `reduced`: 7 bits, for processors whose int8 kernels saturate."""
     most = 63 if reduced else 127
-    kind: Any = PerChannelMinMaxObserver if per_channel else MinMaxObserver
+    kind: Any = ChannelRange if per_channel else WeightRange
     return QuantizationSpec(
         dtype=torch.int8,
         quant_min=-most,

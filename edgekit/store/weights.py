@@ -1,12 +1,13 @@
 """Trained weights by key: what fine-tuning made is found again by the next run, and after a kill."""
 
+import io
+import os
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
 from edgekit.store.files import write_whole, writing
 
@@ -20,24 +21,33 @@ class WeightStore:
     def read(self, key: str) -> dict[str, np.ndarray] | None:
         """The arrays that were kept under `key`; None where there are none, or where the file is damaged."""
         try:
-            return dict(load_file(self._path(key)))
-        except (OSError, SafetensorError):
+            with np.load(self._path(key), allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            os.utime(self._path(key))
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             return None
+        return arrays
 
     def keep(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Keeps `arrays` under `key`. Raises: StoreError."""
-        write_whole(self._path(key), save({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
+        content = io.BytesIO()
+        np.savez(content, **arrays)  # type: ignore[arg-type]
+        write_whole(self._path(key), content.getvalue())
 
-    def forget(self, *, unused_s: float, now: float | None = None) -> int:
-        """Removes what was not kept within the last `unused_s` seconds; the bytes freed. Raises: StoreError."""
-        oldest, freed = (time.time() if now is None else now) - unused_s, 0
+    def forget(self, *, unused_s: float, dry_run: bool = False) -> int:
+        """Removes what was neither kept nor read within the last `unused_s` seconds; the bytes freed.
+
+        Raises: StoreError.
+        """
+        oldest, freed = time.time() - unused_s, 0
         with writing(self._folder):
-            for path in self._folder.glob("*.safetensors"):
+            for path in self._folder.glob("*.npz"):
                 state = path.stat()
                 if state.st_mtime < oldest:
-                    path.unlink()
                     freed += state.st_size
+                    if not dry_run:
+                        path.unlink(missing_ok=True)
         return freed
 
     def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.safetensors"
+        return self._folder / f"{key}.npz"
