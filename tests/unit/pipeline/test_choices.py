@@ -47,7 +47,8 @@ def job_of(module: nn.Module, compress: Compress | None = None) -> Job:
     torch.manual_seed(0)
     samples = Samples((np.zeros((4, 1, 8, 8), np.float32),))
     project = Project(
-        name="tiny", model=ModelSource(source="model.py:net", shape=(1, 1, 8, 8)), metric=MetricSource(name="agreement"),
+        name="tiny", model=ModelSource(source="model.py:net", shape=(1, 1, 8, 8)),
+        metric=MetricSource(name="agreement"),
         data=DataSource(calibration="a.npz", validation="b.npz", test="c.npz"), compress=compress or Compress(),
     )  # fmt: skip
     model = capture(module.eval(), (torch.zeros(1, 1, 8, 8),), "tiny")
@@ -103,7 +104,7 @@ def test_nothing_to_choose_is_an_error_that_says_why(target: Target) -> None:
     with pytest.raises(TargetError, match="nothing to choose"):
         space_of(job_of(Residual(), Compress(width=False, precision=False)), target)
     floats = msgspec.structs.replace(target, numerics=Numerics())
-    with pytest.raises(TargetError, match="it holds fp32.*batch"):
+    with pytest.raises(TargetError, match=r"it holds fp32.*batch"):
         space_of(job_of(OneBatch()), floats)
 
 

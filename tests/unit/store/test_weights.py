@@ -19,9 +19,8 @@ def test_what_was_kept_is_found_again_by_its_key_alone(tmp_path: Path) -> None:
     found = store.read("one")
     assert found is not None
     assert found.keys() == arrays.keys()
-    assert all(
-        np.array_equal(found[name], array) and found[name].dtype == array.dtype for name, array in arrays.items()
-    )
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
     assert store.read("two") is None
 
 
