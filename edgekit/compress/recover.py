@@ -15,7 +15,7 @@ from edgekit.core.recipe import Recover
 from edgekit.errors import ModelError, ProjectError
 from edgekit.models.data import Samples
 from edgekit.models.model import Model, capture
-from edgekit.models.plain import plain_module
+from edgekit.models.plain import plain_module, takes_any_batch
 from edgekit.models.predict import check_shapes, predict
 
 BATCH = 64
@@ -90,17 +90,8 @@ def _targets(step: Recover, training: Samples, teacher: Model | None, batches: l
     if teacher is None:
         raise ProjectError("recover: teacher float needs the float model")
     used = np.unique(np.concatenate(batches))
-    known = torch.from_numpy(predict(teacher, training.take(used), None if _fixed(teacher) else BATCH))
+    known = torch.from_numpy(predict(teacher, training.take(used), BATCH if takes_any_batch(teacher) else None))
     return (known[torch.from_numpy(np.searchsorted(used, which))] for which in batches)
-
-
-def _fixed(model: Model) -> bool:
-    """Whether the model takes batches of the example's size only."""
-    try:
-        plain_module(model)
-    except ModelError:
-        return True
-    return False
 
 
 def _fine_tune_(

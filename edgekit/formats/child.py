@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,20 +80,34 @@ def run_model(
 
     Raises: ArtifactError: the runtime refuses it, crashes, takes too long or too much memory.
     """
+    limits = {"threads": threads, "deadline_s": deadline_s, "memory_bytes": memory_bytes}
+    return run_models(format_name, [path], inputs, **limits)[0]  # type: ignore[arg-type]
+
+
+def run_models(
+    format_name: str, paths: Sequence[Path], inputs: tuple[np.ndarray, ...], *,
+    threads: int = 1, deadline_s: float = DEADLINE_S, memory_bytes: int = MEMORY_BYTES,
+) -> tuple[tuple[np.ndarray, ...], ...]:  # fmt: skip
+    """As `run_model`, of several files one after the other in one child: all of them, or an error."""
+    names = ", ".join(dict.fromkeys(path.name for path in paths))
     answer = call_in_child(
-        "edgekit.formats.child:run_file",
-        {"format": format_name, "path": str(path), "threads": threads},
+        "edgekit.formats.child:run_files",
+        {"format": format_name, "paths": [str(path) for path in paths], "threads": threads},
         {f"in_{i}": a for i, a in enumerate(inputs)},
-        what=f"{path.name}: its runtime", error=ArtifactError, deadline_s=deadline_s, memory_bytes=memory_bytes,
+        what=f"{names}: its runtime", error=ArtifactError, deadline_s=deadline_s, memory_bytes=memory_bytes,
     )  # fmt: skip
-    return tuple(answer.arrays[f"out_{i}"] for i in range(len(answer.arrays)))
+    return tuple(
+        tuple(answer.arrays[f"out_{file}_{i}"] for i in range(outputs)) for file, outputs in enumerate(answer.value)
+    )
 
 
-def run_file(job: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[None, dict[str, np.ndarray]]:
-    """In the child: the outputs of the file at `path` by its format's runtime."""
+def run_files(job: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[list[int], dict[str, np.ndarray]]:
+    """In the child: how many outputs each of the files at `paths` has, and all of them, by its format's runtime."""
     inputs = tuple(arrays[f"in_{i}"] for i in range(len(arrays)))
-    outputs = get_format(job["format"]).run(Path(job["path"]), inputs, threads=job["threads"])
-    return None, {f"out_{i}": a for i, a in enumerate(outputs)}
+    back_end = get_format(job["format"])
+    outputs = [back_end.run(Path(path), inputs, threads=job["threads"]) for path in job["paths"]]
+    named = {f"out_{file}_{i}": array for file, some in enumerate(outputs) for i, array in enumerate(some)}
+    return [len(some) for some in outputs], named
 
 
 def _run(folder: Path, deadline_s: float) -> int | None:

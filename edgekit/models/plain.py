@@ -1,5 +1,6 @@
 """A model as a graph of plain torch calls that takes any batch and can be trained: what is cut and fine-tuned."""
 
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -32,6 +33,16 @@ def plain_module(model: Model) -> GraphModule:
     plain = GraphModule(captured, captured.graph)
     plain.meta["edgekit_plain"] = True
     return plain.eval()
+
+
+@lru_cache(maxsize=4)
+def takes_any_batch(model: Model) -> bool:
+    """Whether the model runs several samples at once, each as it would alone."""
+    try:
+        plain_module(model)
+    except ModelError:
+        return False
+    return True
 
 
 def _any_batch(model: Model) -> torch.export.ExportedProgram:

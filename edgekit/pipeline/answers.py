@@ -26,7 +26,6 @@ from edgekit.errors import (
     StorageError,
     UnreachableError,
 )
-from edgekit.formats.child import run_model
 from edgekit.formats.vectors import vector_inputs
 from edgekit.models.evaluate import loss
 from edgekit.pipeline.events import Event, Listener
@@ -78,7 +77,7 @@ class Answers:
             case Compile():
                 return self._priced(self._each(question, self._compiled))
             case Evaluate():
-                return self._each(question, self._evaluated)
+                return self._evaluated(question)
             case Measure():
                 return self._measured(question)
 
@@ -148,11 +147,20 @@ class Answers:
             device_class(self.facts), f"{conditions.runtime} {conditions.runtime_version}", self.job.project.threads
         )  # fmt: skip
 
-    def _evaluated(self, point: Point, fidelity: Fidelity) -> Answer:
-        path = self.workshop.file(point, fidelity)
-        outputs = run_model(self.target.format, path, self.job.data["validation"].inputs)[0]
-        quality = self.job.quality("validation", outputs, self._reference)
-        return Evaluated(point=point, loss=loss(outputs, self._reference), quality=quality)
+    def _evaluated(self, question: Evaluate) -> tuple[Answer, ...]:
+        fidelity = question.fidelity
+        known: dict[Point, np.ndarray] = {}
+        for point, outputs in self.workshop.run_ahead(question.points, fidelity):
+            known[point] = outputs
+            text = f"evaluated {self.space.name(point)}"
+            self._listen(Event(stage="evaluate", text=text, done=len(known), total=len(question.points)))
+
+        def one(point: Point, fidelity: Fidelity) -> Answer:
+            outputs = known[point] if point in known else self.workshop.outputs(point, fidelity)
+            quality = self.job.quality("validation", outputs, self._reference)
+            return Evaluated(point=point, loss=loss(outputs, self._reference), quality=quality)
+
+        return self._each(question, one)
 
     def _measured(self, question: Measure) -> tuple[Answer, ...]:
         forms = {point: self._form(point, "full") for point in (question.baseline, *question.points)}

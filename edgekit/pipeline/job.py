@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,11 @@ from edgekit.models.evaluate import Metric, Split, load_metric, score
 from edgekit.models.fingerprint import function_digest
 from edgekit.models.load import load_model
 from edgekit.models.model import Model
+from edgekit.models.plain import takes_any_batch
 from edgekit.models.predict import check_deterministic, predict
 
+BATCH = 32
+"""Samples that the float model is given at a time, where it takes any number."""
 ROLES = ("calibration", "training", "validation", "test", "vectors")
 
 
@@ -32,6 +36,7 @@ class Job:
     data: Mapping[str, Samples]
     metric: Metric | None = None
     """The user's own function, where the metric is one."""
+    _float_outputs: dict[Split, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def max_drop(self) -> float:
@@ -50,12 +55,15 @@ class Job:
         return tuple((role, self.data[role].digest) for role in ROLES if role in self.data and role != "test")
 
     def float_outputs(self, split: Split) -> np.ndarray:
-        """The float model's first output for every sample of `split`, in torch.
+        """The float model's first output for every sample of `split`, in torch; run once, then remembered.
 
         Raises: ModelError if the model does not take the samples; MetricError if two runs differ.
         """
-        check_deterministic(self.model, self.data[split])
-        return predict(self.model, self.data[split])
+        if split not in self._float_outputs:
+            check_deterministic(self.model, self.data[split])
+            batch = BATCH if takes_any_batch(self.model) else None
+            self._float_outputs[split] = predict(self.model, self.data[split], batch)
+        return self._float_outputs[split]
 
     def quality(self, split: Split, outputs: np.ndarray, reference: np.ndarray) -> tuple[Quality, ...]:
         """The project's metric of `outputs` on `split`, beside the float model's outputs `reference`.

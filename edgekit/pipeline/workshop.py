@@ -1,15 +1,18 @@
 """Where forms of one model are built for one target: each width vector once, every mix of precisions from it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from edgekit.core.noun import digest
 from edgekit.core.recipe import Recipe
 from edgekit.core.target import Target
-from edgekit.errors import ConvertError
+from edgekit.errors import ArtifactError, ConvertError, ModelError
 from edgekit.formats.base import get_format
+from edgekit.formats.child import run_models
 from edgekit.models.program import Program
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.job import Job
@@ -19,6 +22,8 @@ from edgekit.store.weights import WeightStore
 
 PROGRAMS = 4
 """Programs of width vectors that are held in memory; what was lowered from others is on disk."""
+TOGETHER = 8
+"""Files that are run in one process: starting one takes longer than running a small net."""
 
 
 class Workshop:
@@ -60,12 +65,31 @@ class Workshop:
                 shapes.setdefault((Point(widths=point.widths), key[1]), []).append(point)
         for done, ((_, at), some) in enumerate(shapes.items()):
             self._listen(Event(stage="compile", text=f"building {len(some)} forms", done=done, total=len(shapes)))
-            with suppress(ConvertError):
+            with suppress(ConvertError, ModelError):
                 self._lower(some, at)
+
+    def outputs(self, point: Point, fidelity: Fidelity) -> np.ndarray:
+        """The first output of `point` for every validation sample, by the target's own runtime on the host.
+
+        Raises: as `file`; ArtifactError if the runtime refuses it.
+        """
+        return self._run([self.file(point, fidelity)])[0]
+
+    def run_ahead(self, points: Sequence[Point], fidelity: Fidelity) -> Iterator[tuple[Point, np.ndarray]]:
+        """(point, outputs) of those that run well together, several in one process."""
+        ready = [(point, self._files[key]) for point in points if (key := self.key(point, fidelity)) in self._files]
+        for start in range(0, len(ready), TOGETHER):
+            some = ready[start : start + TOGETHER]
+            with suppress(ArtifactError):
+                yield from zip((p for p, _ in some), self._run([path for _, path in some]), strict=True)
 
     def key(self, point: Point, fidelity: Fidelity) -> tuple[Point, Fidelity]:
         """What one file is kept under: where nothing is pruned, both fidelities are one form."""
         return point, fidelity if self._space.pruned(point) else "quick"
+
+    def _run(self, paths: Sequence[Path]) -> list[np.ndarray]:
+        outputs = run_models(self._target.format, paths, self._job.data["validation"].inputs)
+        return [some[0] for some in outputs]
 
     def _lower(self, points: Sequence[Point], fidelity: Fidelity) -> None:
         shape = Point(widths=points[0].widths)

@@ -297,9 +297,9 @@ def test_running_a_model_needs_no_torch(model_file: Path, target: Target) -> Non
     lines = f"""
 import sys, numpy
 from pathlib import Path
-from edgekit.formats.child import run_file
-job = {{"format": {target.format!r}, "path": {str(model_file)!r}, "threads": 1}}
-run_file(job, {{"in_0": numpy.zeros((1, 1, 16, 16), "f")}})
+from edgekit.formats.child import run_files
+job = {{"format": {target.format!r}, "paths": [{str(model_file)!r}], "threads": 1}}
+run_files(job, {{"in_0": numpy.zeros((1, 1, 16, 16), "f")}})
 sys.exit("torch" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", lines], check=False).returncode == 0
