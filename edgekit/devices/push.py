@@ -11,7 +11,7 @@ import io
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -133,6 +133,13 @@ def active(transport: Transport, device: Device, name: str) -> Deployment | None
     """
     found = ask(transport, "active", (device.root, _slot(name)), doing=f"looking for {name}")
     return _deployment(transport, device, name, found) if answered(found, "current", transport) else None
+
+
+def drop(transport: Transport, device: Device, folders: Iterable[str]) -> None:
+    """Removes what `stage` put into these folders, to make room for the next. Raises: as `Transport.run`."""
+    ids = [PurePosixPath(folder).name for folder in folders]
+    if ids:
+        ask(transport, "drop", (device.root, *ids), doing="removing candidates")
 
 
 def collect(transport: Transport, device: Device) -> None:

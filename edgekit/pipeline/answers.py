@@ -1,6 +1,6 @@
 """What finds out what the search asks: builds forms, scores them on the host, runs them on the device."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from edgekit.core.price import OpPrice
 from edgekit.core.target import Target
 from edgekit.devices.agent import agent_command
 from edgekit.devices.prepare import runtime_environment
-from edgekit.devices.push import stage
+from edgekit.devices.push import drop, stage
 from edgekit.devices.transport import Transport
 from edgekit.errors import (
     ArtifactError,
@@ -50,6 +50,9 @@ from edgekit.store.ledger import Ledger, device_class
 PROFILE = Plan(least=3, most=3, per_process=1)
 """A form's time is the least of three fresh loads."""
 COMPARE = Plan(half_width=0.01, least=10, most=30)
+
+SHELF = 16
+"""Forms that are on the device at a time to be compiled: a board's disk is small, a search compiles hundreds."""
 
 
 class Answers:
@@ -114,27 +117,48 @@ class Answers:
         return tuple(msgspec.structs.replace(a, ops=ops[a.point]) if isinstance(a, Profiled) else a for a in answers)
 
     def _compiled(self, point: Point, fidelity: Fidelity) -> Answer:
-        self._form(point, fidelity)
         return Compiled(point=point, size_bytes=self.workshop.file(point, fidelity).stat().st_size)
 
     def _priced(self, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
         """The answers with the ops that the device's runtime compiled and their prices; new ones are timed there."""
         built = [answer for answer in answers if isinstance(answer, Compiled)]
+        found: dict[Point, Answer] = {}
+        for done in range(0, len(built) if self._bench.shows_ops else 0, SHELF):
+            text = f"compiling and pricing on {self.device.name}"
+            self._listen(Event(stage="compile", text=text, done=done, total=len(built)))
+            found |= self._price_or_fail(built[done : done + SHELF])
+        return tuple(found.get(answer.point, answer) for answer in answers)
+
+    def _price_or_fail(self, built: Sequence[Compiled]) -> dict[Point, Answer]:
+        """As `_price`; where the device refuses one of several, each is tried by itself."""
+        try:
+            return self._price(built)
+        except (UnreachableError, StorageError):
+            raise
+        except DeviceError as error:
+            if len(built) == 1:
+                return {built[0].point: Failed(point=built[0].point, reason=str(error))}
+        return {point: answer for one in built for point, answer in self._price_or_fail([one]).items()}
+
+    def _price(self, built: Sequence[Compiled]) -> dict[Point, Answer]:
+        """A few forms priced; they are on the device no longer than that takes, but for those that were there."""
+        before = set(self._forms)
         forms = [self._form(answer.point, "quick") for answer in built]
-        self._listen(Event(stage="compile", text=f"pricing the ops of {len(forms)} forms on {self.device.name}"))
         graphs = self._bench.compile(forms)
         known = self.ledger.prices(*self._price_place)
         prices = self._bench.price_ops(forms, graphs, known=known)
         have = {price.signature for price in known}
         self._keep_prices(price for signature, price in prices.items() if signature not in have)
-        found: dict[Point, Answer] = {}
-        for answer, graph in zip(built, graphs, strict=True):
-            found[answer.point] = msgspec.structs.replace(
+        new = [self._forms.pop(key) for key in set(self._forms) - before]
+        drop(self.transport, self.device, (form.path.rpartition("/")[0] for form in new))
+        return {
+            answer.point: msgspec.structs.replace(
                 answer,
                 ops=tuple(prices[s] for s in graph.signatures if s in prices),
                 unpriced=tuple(s for s in graph.signatures if s not in prices),
             )
-        return tuple(found.get(answer.point, answer) for answer in answers)
+            for answer, graph in zip(built, graphs, strict=True)
+        }
 
     def _keep_prices(self, prices: Iterable[OpPrice]) -> None:
         self.ledger.save_prices(*self._price_place, prices)

@@ -204,6 +204,22 @@ def test_collecting_leaves_versions_and_nothing_of_measuring(place: Place, tmp_p
     assert {p.name for p in Path(device.root).iterdir()} == {".edgekit", "models"}
 
 
+def test_a_candidate_that_is_dropped_makes_room_and_the_others_stay(place: Place, tmp_path: Path) -> None:
+    way, device = place
+    staged = []
+    for name in ("one", "two", "three"):
+        (tmp_path / name).write_bytes(name.encode())
+        staged.append(push.stage(way, device, {"m": tmp_path / name}))
+    push.drop(way, device, staged[:2])
+    push.drop(way, device, staged[:1])
+    push.drop(way, device, ())
+    bench = Path(device.root) / "bench"
+    assert [p.name for p in bench.iterdir()] == [Path(staged[2]).name]
+    with pytest.raises(DeviceError, match="no candidate"):
+        push.drop(way, device, [f"{device.root}/models/.."])
+    assert push.stage(way, device, {"m": tmp_path / "one"}) == staged[0]
+
+
 def test_purging_leaves_nothing_behind(place: Place, tmp_path: Path) -> None:
     way, device = place
     before = tree(str(tmp_path))
