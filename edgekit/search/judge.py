@@ -12,6 +12,8 @@ from edgekit.search.space import Point
 
 WORTH = 0.05
 """Below this chance of being better and feasible, a form is not measured."""
+_MAY_WELL = 0.3
+"""The chance to keep the bounds from which on a form is scored to show that none is better."""
 _MARGIN = 0.003
 """A gain in the goal's figure, as a share of float's, that is not worth a push."""
 _SMALLER = 0.01
@@ -116,13 +118,21 @@ def to_score(beliefs: Beliefs, count: int) -> list[Point]:
     return [p.point for p in prospects(beliefs, waiting, "scored") if p.chance >= WORTH / 5][:count]
 
 
-def to_tune(beliefs: Beliefs, shapes: int, each: int) -> list[Point]:
+def to_prove(beliefs: Beliefs, count: int) -> list[Point]:
+    """At most `count` compiled forms of width vectors that are paid for and may well keep the bounds, fastest first."""
+    paid = {beliefs.space.float_form.widths, *beliefs.record.tuned()}
+    waiting = [p for p in _known(beliefs) if p.widths in paid and beliefs.record.scored(p) is None]
+    hopeful = [p for p in prospects(beliefs, waiting, "measured") if beliefs.chance(p.point) >= _MAY_WELL]
+    return [p.point for p in sorted(hopeful, key=lambda p: (p.seconds, p.point.digest))][:count]
+
+
+def to_tune(beliefs: Beliefs, shapes: int, each: int, *, worth: float = WORTH) -> list[Point]:
     """Forms of at most `shapes` width vectors that are worth fine-tuning, `each` at most of each."""
     paid = {beliefs.space.float_form.widths, *beliefs.record.tuned()}
     waiting = [p for p in _known(beliefs) if p.widths not in paid]
     found: dict[object, list[Point]] = {}
     for prospect in prospects(beliefs, waiting, "scored"):
-        if prospect.chance >= WORTH and (prospect.point.widths in found or len(found) < shapes):
+        if prospect.chance >= worth and (prospect.point.widths in found or len(found) < shapes):
             found.setdefault(prospect.point.widths, []).append(prospect.point)
     return [point for points in found.values() for point in points[:each]]
 

@@ -180,7 +180,7 @@ class Search:
                 break
         batch = judge.to_measure(Beliefs(self.record), min(_BATCH, room))
         if not batch:
-            batch = self._prove(room)
+            batch = yield from self._prove(room)
         yield from self._measure(batch)
         return bool(batch)
 
@@ -192,25 +192,27 @@ class Search:
             return []
         return propose(Beliefs(self.record), self._program, count=count, new_shapes=fresh, seed=self._seed)
 
-    def _tune(self) -> Steps:
-        """Score new width vectors quickly, then fine-tune the best of them."""
+    def _tune(self, worth: float = judge.WORTH) -> Steps:
+        """Score new width vectors quickly, then fine-tune the best of those with this chance or more."""
         left = self.effort.tunings - len(self.record.tuned())
         if left <= 0:
             return
-        hopeful = judge.to_tune(Beliefs(self.record), 6, 1)
+        hopeful = judge.to_tune(Beliefs(self.record), 6, 1, worth=worth)
         quick = [self.space.point((), dict(point.widths)) for point in hopeful]
         quick = [p for p in dict.fromkeys(quick) if p not in self.record.quick and p not in self.record.failed]
         if quick:
             yield Evaluate(points=tuple(quick), fidelity="quick")
-        yield from self._score(judge.to_tune(Beliefs(self.record), min(2, left), 3), "full")
+        yield from self._score(judge.to_tune(Beliefs(self.record), min(2, left), 3, worth=worth), "full")
 
-    def _prove(self, room: int) -> list[Point]:
+    def _prove(self, room: int) -> Generator[Question, None, list[Point]]:
         """Forms to measure although none is likely better: until it is shown that none beats the best uniform one."""
         beliefs = Beliefs(self.record)
         enough = len(self.record.measured) >= _ENOUGH or self.record.goal.minimise != "latency"
         if enough or judge.beats_uniforms(beliefs, judge.best(beliefs)):
             return []
-        return judge.runners_up(beliefs, min(_BATCH, room))
+        yield from self._tune(judge.WORTH / 10)
+        yield from self._score(judge.to_prove(Beliefs(self.record), _BATCH), "full")
+        return judge.runners_up(Beliefs(self.record), min(_BATCH, room))
 
     def _duel(self) -> Steps:
         """The uniform forms that might be chosen as well, against the choice, in rounds of their own."""

@@ -65,7 +65,7 @@ def test_every_layer_has_its_precisions_and_every_group_its_widths(target: Targe
     assert {layer.name: layer.precisions for layer in space.layers} == dict.fromkeys(
         ("stem", "inner", "outer", "head"), ("fp32", "int8")
     )
-    assert {g.name: g.widths for g in space.groups} == {"stem": (8, 16, 24, 32), "inner": (16, 24, 32, 40, 48)}
+    assert {g.name: g.widths for g in space.groups} == {"stem": (8, 16, 24, 32), "inner": (16, 24, 40, 48)}
     by_name = {layer.name: (layer.reads, layer.writes) for layer in space.layers}
     assert by_name == {
         "stem": (None, "stem"),
