@@ -1,9 +1,8 @@
 """A project opened: the model, the data and the metric that a tuning works with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import msgspec

@@ -19,7 +19,7 @@ from edgekit.pipeline.events import Listener, silent
 from edgekit.pipeline.fitting import fitting_target
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.files import write_whole
-from edgekit.store.home import artifacts_folder, ledger_url
+from edgekit.store.home import artifacts_folder, ledger_url, weights_folder
 from edgekit.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def tune(
     require("torch", extra=goal.format if goal else "onnx")
     from edgekit.pipeline.given import given_job
     from edgekit.pipeline.tune import tune as tune_on
+    from edgekit.store.weights import WeightStore
 
     job = given_job(
         model, example_inputs, evaluate=evaluate, max_drop=max_drop, name=name, listen=listen,
@@ -92,11 +93,11 @@ def tune(
         },
     )  # fmt: skip
     goals = [goal or fitting_target(machine) for machine in machines]  # all are reached before the first is measured
-    store = ArtifactStore(artifacts_folder())
+    store, weights = ArtifactStore(artifacts_folder()), WeightStore(weights_folder())
     with Ledger(ledger_url()) as ledger:
         return Studies(
             studies=tuple(
-                tune_on(job, machine, its, store, ledger, listen=listen, install_choice=install)
+                tune_on(job, machine, its, store, weights, ledger, listen=listen, install_choice=install)
                 for machine, its in zip(machines, goals, strict=True)
             )
         )
@@ -127,13 +128,15 @@ def convert(
     require("torch", extra=goal.format)
     from edgekit.pipeline.build import build
     from edgekit.pipeline.given import given_job
+    from edgekit.store.weights import WeightStore
 
     job = given_job(
         model, example_inputs, evaluate=evaluate, name=name, words={"seed": seed}, listen=listen,
         data={"calibration": calibration, "training": training, "validation": validation, "vectors": vectors},
         splits=("validation",),
     )  # fmt: skip
-    return build(job, _recipe(recipe), goal, ArtifactStore(artifacts_folder()), listen=listen)
+    store, weights = ArtifactStore(artifacts_folder()), WeightStore(weights_folder())
+    return build(job, _recipe(recipe), goal, store, weights, listen=listen)
 
 
 def apply_recipe(
