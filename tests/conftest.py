@@ -1,6 +1,7 @@
 """What tests share: a home of their own for edgekit, and a real sshd on loopback."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: two tests a
 import pytest
 from hypothesis import settings
 from sshd import Sshd, running_sshd
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `make test &` in a script: what is tested inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("default", derandomize=True)
 settings.register_profile("explore", max_examples=500)
