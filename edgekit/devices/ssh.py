@@ -23,6 +23,9 @@ BLOCK_BYTES = 1 << 18
 STALL_S = 15.0
 """The longest wait for a device to take the next of what it is sent; a stopped one acknowledges, and takes nothing."""
 
+GOING_DOWN_S = 1.0
+"""A device that goes down ends its programs a moment before its connections: so long, a killed one is not blamed."""
+
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
@@ -196,8 +199,11 @@ class _Channel:
             raise self._failed
         if channel.exit_status >= 0:
             return int(channel.exit_status)
-        if channel.eof_received and channel.transport.is_active():
-            raise DeviceError(f"{self._name}: {readable(self._program, 60)} was killed there: it left no exit status")
+        if channel.eof_received:
+            channel.transport.join(GOING_DOWN_S)
+            if channel.transport.is_active():
+                what = readable(self._program, 60)
+                raise DeviceError(f"{self._name}: {what} was killed there: it left no exit status")
         broke = channel.transport.get_exception()
         with told(self._name):
             raise broke if isinstance(broke, Exception) else EOFError("the other end closed it")
