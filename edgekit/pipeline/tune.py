@@ -110,9 +110,11 @@ def _search(job: Job, space: Space, answers: Answers, ledger: Ledger, study: Stu
             if time.monotonic() > ends:
                 search.stop(f"the budget of {budget.minutes:g} minutes is spent")
                 continue
-            kind = type(question).__name__.lower()
-            kept = ledger.remember(study.id, question.digest, kind, answers_to_json(answers.of(question)))
-        search.tell(answers_from_json(kept, "ledger"))
+            told = answers.of(question)
+            search.tell(told)  # first: where it raises, the same command asks again
+            ledger.remember(study.id, question.digest, type(question).__name__.lower(), answers_to_json(told))
+        else:
+            search.tell(answers_from_json(kept, "ledger"))
         ledger.save_study(_spent(study, began, search.record.pushes), "open")
     return question
 
