@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -77,7 +78,7 @@ class Bench:
 
         Raises: DeviceError if the runtime cannot be imported there.
         """
-        line = next(line for line in self._ask("version", timeout_s=60) if line.version is not None)
+        line = next(line for line in list(self._ask("version", timeout_s=60)) if line.version is not None)
         now = line.state or State()
         conditions = Conditions(
             runtime=self.options.runtime, runtime_version=str(line.version), threads=self.options.threads,
@@ -128,11 +129,12 @@ class Bench:
 
     def peak_memory_bytes(self, form: Form) -> int | None:
         """Peak resident bytes of a process of its own that loads the form and calls it."""
-        return next((line.memory for line in self._ask("memory", timeout_s=120, forms=[form]) if line.memory), None)
+        lines = list(self._ask("memory", timeout_s=120, forms=[form]))
+        return next((line.memory for line in lines if line.memory), None)
 
     def vectors(self, form: Form) -> tuple[float, ...]:
         """The largest difference of each output from what the host computed, over the form's test vectors."""
-        return next(line.vectors for line in self._ask("vectors", timeout_s=300, forms=[form]) if line.vectors)
+        return next(line.vectors for line in list(self._ask("vectors", timeout_s=300, forms=[form])) if line.vectors)
 
     @property
     def shows_ops(self) -> bool:
@@ -236,7 +238,7 @@ class Bench:
         return compare(rounds, device, baseline, candidate, threads=self.options.threads)
 
     def _ask(self, job: str, *, timeout_s: float, forms: Sequence[Form] = (), **more: Any) -> Iterator[Line]:
-        """The agent's lines, checked; ends with its `done`."""
+        """The agent's lines, checked; ends with its `done`. Read it to the end: who leaves early leaves it running."""
         order = {
             "schema": AGENT_SCHEMA, "job": job, "runtime": self.options.runtime, "threads": self.options.threads,
             "forms": [msgspec.to_builtins(form) for form in forms], **more,
@@ -244,13 +246,17 @@ class Bench:
         stdin = msgspec.json.encode(order) + b"\n"
         name = self.transport.name
         error = None
+        # Closed here, not where the garbage is collected: an interrupt that comes while that is done would be lost.
         try:
-            for raw in self.transport.stream(self.command, timeout_s=timeout_s, idle_s=timeout_s, stdin=stdin):
-                line = decode(raw, name)
-                if line.done:
-                    return
-                error = line.error or error
-                yield line
+            with closing(
+                self.transport.stream(self.command, timeout_s=timeout_s, idle_s=timeout_s, stdin=stdin)
+            ) as lines:
+                for raw in lines:
+                    line = decode(raw, name)
+                    if line.done:
+                        return
+                    error = line.error or error
+                    yield line
         except DeviceError as failure:
             if error is None:
                 raise

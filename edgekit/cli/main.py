@@ -20,7 +20,6 @@ import typer
 import edgekit
 from edgekit.cli.options import HELP_OPTIONS, State, new_app
 from edgekit.cli.output import printable
-from edgekit.cli.stop import ASKED
 from edgekit.errors import EdgekitError
 
 COMMANDS = {
@@ -78,7 +77,6 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
     if sys.stderr.isatty():
         os.write(sys.stderr.fileno(), SHOW_CURSOR)
-    ASKED.set()
     raise KeyboardInterrupt
 
 

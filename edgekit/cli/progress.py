@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgekit.cli.output import note
-from edgekit.cli.stop import ASKED
 
 if TYPE_CHECKING:
     from edgekit.pipeline.events import Event, Listener
@@ -14,21 +13,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def shown() -> "Iterator[Listener]":
-    """A listener for a pipeline's events that shows them while the block runs; it ends work that was to stop."""
+    """A listener for a pipeline's events that shows them while the block runs."""
     if sys.stderr.isatty():
         with _moving() as listener:
-            yield _unless_stopped(listener)
+            yield listener
     else:
-        yield _unless_stopped(_line)
-
-
-def _unless_stopped(show: "Listener") -> "Listener":
-    def listener(event: "Event") -> None:
-        if ASKED.is_set():
-            raise KeyboardInterrupt
-        show(event)
-
-    return listener
+        yield _line
 
 
 def _line(event: "Event") -> None:

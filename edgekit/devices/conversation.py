@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
@@ -81,7 +81,7 @@ class Conversation(ABC):
         idle_s: float,
         stdin: bytes | BinaryIO | None = None,
         limit_bytes: int = STREAM_LIMIT_BYTES,
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         """As `Transport.stream`."""
         begun, told, taken = bytearray(), b"", 0
         with closing(self._talk(words, timeout_s, idle_s, stdin, None)) as talk:

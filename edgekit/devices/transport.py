@@ -5,7 +5,7 @@ so are relative paths meant, which are POSIX on every device. What comes back is
 pass it through `edgekit.devices.said.readable` before it reaches a terminal.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -68,7 +68,7 @@ class Transport(Protocol):
         idle_s: float,
         stdin: bytes | BinaryIO | None = None,
         limit_bytes: int = STREAM_LIMIT_BYTES,
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         """The lines that a command writes, as they come, without their newline.
 
         `timeout_s` bounds the whole, `idle_s` the wait for any output. To stop early, close the iterator.

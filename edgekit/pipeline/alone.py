@@ -46,8 +46,7 @@ def compare(
     runtime = get_target(baseline.target).runtime
     with connect(device) as transport, collecting(transport, device):
         forms = tuple(_form(transport, device, a, store) for a in (baseline, candidate))
-        command = agent_command(transport, device, runtime_environment(transport, device))
-        bench = Bench(transport, command, Options(threads=threads, runtime=runtime))
+        bench = bench_on(transport, device, Options(threads=threads, runtime=runtime))
         _, conditions = bench.version()
         rounds = bench.rounds(forms, baseline.id, plan or Plan(), on_round=on_round)
         one, other = (
@@ -59,6 +58,11 @@ def compare(
         )  # fmt: skip
         comparison = bench.comparison(rounds, device.name, baseline.id, candidate.id)
         return Compared(comparison=comparison, baseline=one, candidate=other)
+
+
+def bench_on(transport: Transport, device: Device, options: Options) -> Bench:
+    """What measures on a device, its agent installed there. Raises: DeviceError, UnreachableError."""
+    return Bench(transport, agent_command(transport, device, runtime_environment(transport, device)), options)
 
 
 def _form(transport: Transport, device: Device, artifact: Artifact, store: ArtifactStore) -> Form:

@@ -10,11 +10,9 @@ import numpy as np
 from edgekit.bench.prices import trace_prices
 from edgekit.bench.session import Bench, Form, Plan
 from edgekit.core.device import Device, Facts
-from edgekit.core.measurement import Conditions, Options
+from edgekit.core.measurement import Conditions, Options, Round
 from edgekit.core.price import OpPrice
 from edgekit.core.target import Target
-from edgekit.devices.agent import agent_command
-from edgekit.devices.prepare import runtime_environment
 from edgekit.devices.push import drop, stage
 from edgekit.devices.transport import Transport
 from edgekit.errors import (
@@ -28,6 +26,7 @@ from edgekit.errors import (
 )
 from edgekit.formats.vectors import vector_inputs
 from edgekit.models.evaluate import loss
+from edgekit.pipeline.alone import bench_on
 from edgekit.pipeline.events import Event, Listener
 from edgekit.pipeline.job import Job
 from edgekit.pipeline.workshop import Workshop
@@ -106,7 +105,8 @@ class Answers:
         form = self._form(point, fidelity)
         rounds = self._bench.rounds([form], form.id, PROFILE)
         seconds = self._bench.measurement(rounds, form, device=self.device.name, conditions=self._conditions)
-        return Profiled(point=point, seconds=seconds.cpu.least_s)
+        memory = self._bench.peak_memory_bytes(form) if self.job.project.minimise == "memory" else None
+        return Profiled(point=point, seconds=seconds.cpu.least_s, peak_memory_bytes=memory)
 
     def _traced(self, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
         """The answers with the ops of each form's trace; the forms take turns, so that they are traced in one state."""
@@ -207,7 +207,7 @@ class Answers:
             found.append(Measured(point=point, comparison=comparison, measurement=measurement))
         return tuple(found)
 
-    def _keep(self, key: str, measured, forms: int) -> None:  # type: ignore[no-untyped-def]
+    def _keep(self, key: str, measured: Round, forms: int) -> None:
         self.ledger.add_run(key, self.study, rounds=[measured])
         self._listen(Event(stage="measure", text=f"{forms} forms, round {measured.index + 1}", done=measured.index + 1))
 
@@ -238,9 +238,8 @@ class Answers:
 
     @cached_property
     def _bench(self) -> Bench:
-        environment = runtime_environment(self.transport, self.device)
-        command = agent_command(self.transport, self.device, environment)
-        return Bench(self.transport, command, Options(threads=self.job.project.threads, runtime=self.target.runtime))
+        options = Options(threads=self.job.project.threads, runtime=self.target.runtime)
+        return bench_on(self.transport, self.device, options)
 
     @cached_property
     def _conditions(self) -> Conditions:

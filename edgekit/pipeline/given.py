@@ -76,7 +76,9 @@ def _worded(
     bounds = tuple(Bound(figure=k, max_drop=v) for k, v in max_drop.items()) if isinstance(max_drop, Mapping) else None
     called = getattr(evaluate, "__name__", type(evaluate).__name__) if callable(evaluate) else evaluate
     metric = _replaced(project.metric, name=called, max_drop=None if bounds else max_drop, bound=bounds)
-    budget = _replaced(project.budget, **{key: words.get(key) for key in ("pushes", "minutes", "epochs")})
+    budget = _replaced(
+        project.budget, **{key: words.get(key) for key in ("pushes", "minutes", "epochs", "tunings", "shapes")}
+    )
     rest = {key: words.get(key) for key in ("minimise", "threads", "seed", "compress")}
     made = _replaced(project, metric=metric, budget=budget, name=name, **rest)
     try:

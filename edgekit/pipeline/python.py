@@ -48,6 +48,8 @@ def tune(
     pushes: int | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
+    tunings: int | None = None,
+    shapes: int | None = None,
     threads: int | None = None,
     compress: Compress | None = None,
     seed: int | None = None,
@@ -88,8 +90,8 @@ def tune(
             "vectors": vectors,
         },
         words={
-            "minimise": minimise, "pushes": pushes, "minutes": minutes, "epochs": epochs, "threads": threads,
-            "compress": compress, "seed": seed,
+            "minimise": minimise, "pushes": pushes, "minutes": minutes, "epochs": epochs, "tunings": tunings,
+            "shapes": shapes, "threads": threads, "compress": compress, "seed": seed,
         },
     )  # fmt: skip
     goals = [goal or fitting_target(machine) for machine in machines]  # all are reached before the first is measured

@@ -1,6 +1,5 @@
 """The main job: search, measure on the device, choose, test once, install."""
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
 from edgekit.devices.push import collecting, install
 from edgekit.errors import StorageError, StoreError, UnreachableError
-from edgekit.pipeline.alone import tools
+from edgekit.pipeline.alone import scratch, tools
 from edgekit.pipeline.answers import Answers
 from edgekit.pipeline.build import build, quality_of
 from edgekit.pipeline.choices import cannot_be_cut, space_of
@@ -48,7 +47,7 @@ def tune(
     began = time.monotonic()
     with (
         connect(device) as transport,
-        tempfile.TemporaryDirectory(prefix="edgekit-") as scratch,
+        scratch() as made,
         _kept_when_cut(), collecting(transport, device),
     ):  # fmt: skip
         listen(Event(stage="device", text=f"asking {device.name} what it is"))
@@ -56,7 +55,7 @@ def tune(
         space = space_of(job, target)
         key = digest("study", job.digest, facts.lasting(), target, space, tools())[:32]
         study = _opened(ledger, key, job, device, target)
-        folder, features = Path(scratch), facts.features
+        folder, features = Path(made), facts.features
         workshop = Workshop(job, space, target, weights, folder, features=features, listen=listen)
         answers = Answers(job, space, target, workshop, transport, device, facts, ledger, key, folder, listen)
         done = _search(job, space, answers, ledger, study, began)

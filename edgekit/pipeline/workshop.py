@@ -36,6 +36,7 @@ class Workshop:
         self._job, self._space, self._target, self._weights, self._folder = job, space, target, weights, folder
         self._features, self._listen = features, listen
         self._files: dict[tuple[Point, Fidelity], Path] = {}
+        self._failed: dict[tuple[Point, Fidelity], ModelError] = {}
         self._program = lru_cache(maxsize=PROGRAMS)(self._make_program)
 
     def recipe(self, point: Point, fidelity: Fidelity = "full") -> Recipe:
@@ -93,7 +94,13 @@ class Workshop:
 
     def _lower(self, points: Sequence[Point], fidelity: Fidelity) -> None:
         shape = Point(widths=points[0].widths)
-        program = self._program(shape, fidelity)
+        if (shape, fidelity) in self._failed:  # training took minutes to diverge, and would again
+            raise self._failed[shape, fidelity]
+        try:
+            program = self._program(shape, fidelity)
+        except ModelError as error:
+            self._failed[shape, fidelity] = error
+            raise
         folder = self._folder / digest("shape", shape, fidelity)[:16]
         back_end = get_format(self._target.format)
         made = back_end.mixes(program, [frozenset(p.int8) for p in points], self._target, folder)

@@ -8,7 +8,7 @@ from typing import Literal
 from scipy.stats import norm
 
 from edgekit.search.record import Beliefs
-from edgekit.search.space import Point
+from edgekit.search.space import Point, Widths
 
 WORTH = 0.05
 """Below this chance of being better and feasible, a form is not measured."""
@@ -113,22 +113,20 @@ def runners_up(beliefs: Beliefs, count: int) -> list[Point]:
 
 def to_score(beliefs: Beliefs, count: int) -> list[Point]:
     """At most `count` compiled forms of width vectors that are paid for, most to gain first."""
-    paid = {beliefs.space.float_form.widths, *beliefs.record.tuned()}
-    waiting = [p for p in _known(beliefs) if p.widths in paid and beliefs.record.scored(p) is None]
+    waiting = _unscored(beliefs)
     return [p.point for p in prospects(beliefs, waiting, "scored") if p.chance >= WORTH / 5][:count]
 
 
 def to_prove(beliefs: Beliefs, count: int) -> list[Point]:
     """At most `count` compiled forms of width vectors that are paid for and may well keep the bounds, fastest first."""
-    paid = {beliefs.space.float_form.widths, *beliefs.record.tuned()}
-    waiting = [p for p in _known(beliefs) if p.widths in paid and beliefs.record.scored(p) is None]
-    hopeful = [p for p in prospects(beliefs, waiting, "measured") if beliefs.chance(p.point) >= _MAY_WELL]
-    return [p.point for p in sorted(hopeful, key=lambda p: (p.seconds, p.point.digest))][:count]
+    hopeful = [point for point in _unscored(beliefs) if beliefs.chance(point) >= _MAY_WELL]
+    times = dict(zip(hopeful, beliefs.times(hopeful)[0], strict=True)) if hopeful else {}
+    return sorted(hopeful, key=lambda point: (times[point], point.digest))[:count]
 
 
 def to_tune(beliefs: Beliefs, shapes: int, each: int, *, worth: float = WORTH) -> list[Point]:
     """Forms of at most `shapes` width vectors that are worth fine-tuning, `each` at most of each."""
-    paid = {beliefs.space.float_form.widths, *beliefs.record.tuned()}
+    paid = _paid(beliefs)
     waiting = [p for p in _known(beliefs) if p.widths not in paid]
     found: dict[object, list[Point]] = {}
     for prospect in prospects(beliefs, waiting, "scored"):
@@ -150,6 +148,17 @@ def beats_uniforms(beliefs: Beliefs, leader: Point) -> bool:
 def rivals(beliefs: Beliefs, leader: Point) -> list[Point]:
     """The uniform forms, float aside, that might be chosen as well."""
     return [point for _, point in beliefs.space.uniforms if point != leader and wins(beliefs, point)]
+
+
+def _paid(beliefs: Beliefs) -> set[Widths]:
+    """The width vectors of which another form costs no fine-tuning."""
+    return {beliefs.space.float_form.widths, *beliefs.record.tuned()}
+
+
+def _unscored(beliefs: Beliefs) -> list[Point]:
+    """The compiled forms of width vectors that are paid for, and that were not scored as deployed."""
+    paid = _paid(beliefs)
+    return [p for p in _known(beliefs) if p.widths in paid and beliefs.record.scored(p) is None]
 
 
 def _known(beliefs: Beliefs) -> list[Point]:

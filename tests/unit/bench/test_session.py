@@ -64,6 +64,21 @@ def test_rounds_end_once_the_ratio_is_known_and_each_is_heard_of_as_it_ends() ->
     assert one.comparison(found, "pi5", "float", "int8").ratio.value == pytest.approx(0.5)
 
 
+def test_an_interrupt_while_the_agent_is_left_is_not_lost() -> None:
+    """A generator that is closed where garbage is collected swallows whatever is raised in it."""
+
+    class Interrupted(Scripted):
+        def stream(self, words: Sequence[str], **bounds) -> Iterator:
+            try:
+                yield from super().stream(words, **bounds)
+            except GeneratorExit:
+                raise KeyboardInterrupt from None
+
+    one = Bench(Interrupted(times), ("python3", "agent"), Options(threads=1, runtime="onnxruntime"))  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        one.rounds(FORMS, "float", Plan(least=5, most=30))
+
+
 def test_the_order_of_forms_is_random_and_the_seed_decides_it() -> None:
     def orders(seed: int) -> list:
         one, way = bench(times)

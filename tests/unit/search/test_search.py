@@ -177,6 +177,16 @@ def test_the_least_memory_is_found_by_measuring_where_compiling_does_not_show_it
     assert device.memory(done.choice) <= 1.1 * min(feasible)
 
 
+@pytest.mark.parametrize(("pushes", "proven"), [(40, True), (12, False)])
+def test_where_no_mix_is_better_than_a_uniform_form_thirty_are_measured_or_all_pushes_are_spent(pushes, proven):
+    space = space_of(NET, step=None)
+    done, told = run(space, SimulatedDevice(NET, bound=None), effort=Effort(pushes=pushes))
+    assert space.is_uniform(done.choice) and not done.kept_float
+    measured = {point for q, _ in told if isinstance(q, Measure) for point in q.points}
+    assert (len(measured) >= 30) == proven
+    assert proven or done.pushes == pushes
+
+
 def test_every_layers_choice_is_explained_in_seconds_and_loss():
     done, _ = run(SMALL_SPACE, SimulatedDevice(SMALL, seed=1))
     layers = {choice.layer: choice for choice in done.explanation.layers}
