@@ -37,5 +37,5 @@ def command(
         show_json(found)
     else:
         table = measurement_table((found.baseline, found.candidate)).splitlines()
-        say_lines((*table, comparison_words(found.comparison)))
+        say_lines((*table, comparison_words(found.comparison), *(f"  note: {remark}" for remark in found.remarks)))
     raise typer.Exit(0 if found.comparison.verdict == "faster" else 1)

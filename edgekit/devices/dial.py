@@ -28,8 +28,10 @@ _SOCKET_OPTIONS = (
 
 
 @contextmanager
-def told(name: str) -> Iterator[None]:
+def told(name: str, login: str = "") -> Iterator[None]:
     """Whatever paramiko or the system raises inside becomes one of edgekit's errors: the one place where it does.
+
+    `login` is who logs in where, user@host.
 
     The same broken link comes as a TimeoutError, an EOFError, an OSError or an SSHException, by chance.
     """
@@ -40,19 +42,21 @@ def told(name: str) -> Iterator[None]:
     except paramiko.BadHostKeyException as error:
         raise HostKeyError(f"{name}: the host key is not the pinned one: {readable(str(error))}") from None
     except paramiko.AuthenticationException as error:
-        raise _login_error(name, str(error)) from None
+        raise _login_error(name, login, str(error)) from None
     except socket.gaierror as error:
         raise UnreachableError(f"{name}: no such host: {error.strerror}") from None
     except (OSError, EOFError, paramiko.SSHException) as error:
         raise _link_error(name, error) from None
 
 
-def _login_error(name: str, said: str) -> UnreachableError:
+def _login_error(name: str, login: str, said: str) -> UnreachableError:
     if "EOF" in said or "shut down" in said:
         return UnreachableError(f"{name}: the connection ended while logging in")
     if "timeout" in said.lower():
         return DeadlineError(f"{name}: no answer to the login in time")
-    return LoginError(f"{name}: login refused ({readable(said)}): check the user and the key, or `ssh-add` it")
+    return LoginError(
+        f"{name}: login refused for {login} ({readable(said)}): check the user and the key, or `ssh-add` it"
+    )
 
 
 def _link_error(name: str, error: Exception) -> UnreachableError:

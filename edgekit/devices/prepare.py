@@ -79,6 +79,20 @@ def prepare(
     return environment
 
 
+def check_measures(transport: Transport, device: Device, facts: Facts, runtime: str) -> None:
+    """Return if the device can measure with `runtime`: a Python that the agent runs on, and the runtime in it.
+
+    Raises: DeviceError with what is missing and how to get it; as `Transport.run`.
+    """
+    _usable_python(facts, device)
+    if runtime not in MODULES or runtime in dict(facts.runtimes):
+        return
+    wrong = import_failure(transport, device, runtime, runtime_environment(transport, device))
+    if wrong is not None:
+        way = f"edgekit devices prepare {device.name} --runtime {runtime}"
+        raise DeviceError(f"{device.name}: no {runtime} that starts there ({wrong}): `{way}` brings it")
+
+
 def import_failure(transport: Transport, device: Device, runtime: str, environment: Environment) -> str | None:
     """What the device's Python says when it cannot import `runtime`; None if it can. Raises: as `Transport.run`."""
     settings = tuple(f"{key}={value}" for key, value in environment)

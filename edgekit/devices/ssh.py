@@ -36,9 +36,10 @@ def open_ssh(device: Device, *, timeout_s: float = CONNECT_S) -> "SshTransport":
     """
     key_types = algorithms_of(device.host_keys, device.name)
     transport = dial(device.name, device.host, device.port, key_types=key_types, timeout_s=timeout_s)
+    login = f"{device.user or getpass.getuser()}@{device.host}"
     try:
         check(transport.host_key, device.host_keys, device.name)
-        with told(device.name), closed_after(2 * timeout_s, transport, device.name):
+        with told(device.name, login), closed_after(2 * timeout_s, transport, device.name):
             _log_in(transport, device)
     except BaseException:
         hang_up(transport)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import linecache
 import logging
+import re
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -53,12 +54,28 @@ def export_program(module: nn.Module, example: tuple[Tensor, ...], name: str) ->
     """
     try:
         with torch.no_grad(), _quiet():
-            return torch.export.export(module, example)
+            exported = torch.export.export(module, example)
     except Exception as error:
         said = f"{_where(error, module)}{first_line(error)}"
         if "data-dependent" in said:
             said += " (what forward does must not depend on values: write it with torch.where, or with fixed sizes)"
         raise ModelError(f"model {name} cannot be exported: {said}") from error
+    for node in exported.graph.nodes:
+        if any(not isinstance(size, int) for size in getattr(node.meta.get("val"), "shape", ())):
+            raise ModelError(
+                f"model {name} cannot be exported: {_written_at(node)}{node.target}: the size of its result depends on "
+                "values, and a device needs fixed sizes: write it with torch.where, or a mask"
+            )
+    return exported
+
+
+def _written_at(node: torch.fx.Node) -> str:
+    """The user's code that a node of a program comes from, as `_where` says it."""
+    modules = [entry for entry in (node.meta.get("nn_module_stack") or {}).values() if entry[0]]
+    place = f"{modules[-1][0]} ({str(modules[-1][1]).rpartition('.')[2]}), " if modules else ""
+    frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)\n\s*(.*)', node.meta.get("stack_trace") or "")
+    file, line, function, text = frames[-1] if frames else ("", "", "", "")
+    return f"{place}{Path(file).name}:{line} in {function}: `{text.strip()}`: " if frames else place
 
 
 @contextlib.contextmanager

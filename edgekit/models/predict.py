@@ -54,7 +54,7 @@ def check_deterministic(model: Model | Program, samples: Samples) -> None:
     """
     some = samples.take(slice(0, CHECKED))
     first, second = predict(model, some), predict(model, some)
-    if not np.array_equal(first, second):
+    if not np.array_equal(first, second, equal_nan=first.dtype.kind == "f"):
         apart = np.abs(first.astype(np.float64) - second.astype(np.float64)).reshape(len(first), -1).max(axis=1)
         worst = int(apart.argmax())
         raise MetricError(

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable
 
 from edgekit import __version__
+from edgekit.bench.remarks import remarks
 from edgekit.bench.session import Bench, Form, Plan
 from edgekit.catalog import get_target
 from edgekit.core.artifact import Artifact
@@ -12,7 +13,8 @@ from edgekit.core.measurement import Comparison, Measurement, Options, Round
 from edgekit.core.noun import Noun
 from edgekit.devices.agent import agent_command
 from edgekit.devices.connect import connect
-from edgekit.devices.prepare import runtime_environment
+from edgekit.devices.facts import gather
+from edgekit.devices.prepare import check_measures, runtime_environment
 from edgekit.devices.push import collecting, stage
 from edgekit.devices.transport import Transport
 from edgekit.errors import ArtifactError, UsageError
@@ -25,6 +27,8 @@ class Compared(Noun, frozen=True, kw_only=True):
     comparison: Comparison
     baseline: Measurement
     candidate: Measurement
+    remarks: tuple[str, ...] = ()
+    """What a reader of the figures should know: heat, other programs, drift."""
 
 
 def compare(
@@ -45,6 +49,7 @@ def compare(
         )
     runtime = get_target(baseline.target).runtime
     with connect(device) as transport, collecting(transport, device):
+        check_measures(transport, device, gather(transport, device), runtime)
         forms = tuple(_form(transport, device, a, store) for a in (baseline, candidate))
         bench = bench_on(transport, device, Options(threads=threads, runtime=runtime))
         _, conditions = bench.version()
@@ -57,7 +62,8 @@ def compare(
             for form, artifact in zip(forms, (baseline, candidate), strict=True)
         )  # fmt: skip
         comparison = bench.comparison(rounds, device.name, baseline.id, candidate.id)
-        return Compared(comparison=comparison, baseline=one, candidate=other)
+        said = remarks(rounds, baseline.id, threads=threads)
+        return Compared(comparison=comparison, baseline=one, candidate=other, remarks=said)
 
 
 def bench_on(transport: Transport, device: Device, options: Options) -> Bench:

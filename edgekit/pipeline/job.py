@@ -11,7 +11,7 @@ import numpy as np
 from edgekit.core.measurement import Quality
 from edgekit.core.noun import digest
 from edgekit.core.project import Project, parse_drop, project_from_toml
-from edgekit.errors import ProjectError
+from edgekit.errors import MetricError, ProjectError
 from edgekit.models.data import Samples, load_samples
 from edgekit.models.evaluate import Metric, Split, load_metric, score
 from edgekit.models.fingerprint import function_digest
@@ -56,12 +56,18 @@ class Job:
     def float_outputs(self, split: Split) -> np.ndarray:
         """The float model's first output for every sample of `split`, in torch; run once, then remembered.
 
-        Raises: ModelError if the model does not take the samples; MetricError if two runs differ.
+        Raises: ModelError if the model does not take the samples; MetricError if two runs differ or give NaN.
         """
         if split not in self._float_outputs:
             check_deterministic(self.model, self.data[split])
             batch = BATCH if takes_any_batch(self.model) else None
-            self._float_outputs[split] = predict(self.model, self.data[split], batch)
+            outputs = predict(self.model, self.data[split], batch)
+            if wrong := np.flatnonzero(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)).tolist():
+                raise MetricError(
+                    f"model {self.model.spec.name}: NaN or infinite outputs for {len(wrong)} of {len(outputs)} samples "
+                    f"of data.{split}, the first is sample {wrong[0]}"
+                )
+            self._float_outputs[split] = outputs
         return self._float_outputs[split]
 
     def quality(self, split: Split, outputs: np.ndarray, reference: np.ndarray) -> tuple[Quality, ...]:
@@ -108,9 +114,9 @@ def make_job(project: Project, root: Path, *, max_drop: str | float | None = Non
 
 
 def checked(job: Job) -> Job:
-    """`job`, if the model takes its samples and the metric has labels: all is checked before the first minute is spent.
+    """`job`, if the model takes its samples and the metric gives a figure for the float model: nothing is built before.
 
-    Raises: ProjectError.
+    Raises: ProjectError; MetricError: no figure, NaN, or another figure on each run.
     """
     wanted = [spec.shape[1:] for spec in job.model.spec.inputs]
     for role, samples in job.data.items():
@@ -120,4 +126,7 @@ def checked(job: Job) -> Job:
         needs_labels = job.metric is None and job.project.metric.name == "accuracy" and role in ("validation", "test")
         if needs_labels and samples.labels is None:
             raise ProjectError(f"{where} has no labels, and metric accuracy needs them; without labels use agreement")
+    if "validation" in job.data:
+        floats = job.float_outputs("validation")
+        job.quality("validation", floats, floats)
     return job

@@ -16,6 +16,7 @@ from edgekit.core.target import Target
 from edgekit.core.trial import Choice, Refusal, Study, Trial
 from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
+from edgekit.devices.prepare import check_measures
 from edgekit.devices.push import collecting, install
 from edgekit.errors import StorageError, StoreError, UnreachableError
 from edgekit.pipeline.alone import scratch, tools
@@ -52,6 +53,7 @@ def tune(
     ):  # fmt: skip
         listen(Event(stage="device", text=f"asking {device.name} what it is"))
         facts = gather(transport, device)
+        check_measures(transport, device, facts, target.runtime)
         space = space_of(job, target)
         key = digest("study", job.digest, facts.lasting(), target, space, tools())[:32]
         study = _opened(ledger, key, job, device, target)
