@@ -35,7 +35,8 @@ format: $(STAMP) ## rewrites the code in the house's format
 test: $(STAMP) system ## the tests
 	$(BIN)/python -m pytest -m "not slow and not device and not gpu" --numprocesses 2 --dist loadfile
 
-test-slow: $(STAMP) system ## the tests that take minutes
+test-slow: $(STAMP) ## the tests that take minutes; also in an arm64 userland under qemu
+	@sh tests/system.sh slow
 	$(BIN)/python -m pytest -m slow
 
 demo: $(STAMP)   ## tunes a small real model on this computer and writes report.html

@@ -40,9 +40,11 @@ MaxStartups 200:30:400
 MaxSessions 100
 LogLevel VERBOSE
 SetEnv HOME={folder}/home{path}
-ForceCommand cd "$HOME" && exec "$SHELL" -c "$SSH_ORIGINAL_COMMAND"
+ForceCommand {shell}
 {extra}
 """
+
+SHELL = 'cd "$HOME" && exec "$SHELL" -c "$SSH_ORIGINAL_COMMAND"'
 
 MAKERS = {"ed25519": ed25519.Ed25519PrivateKey.generate, "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1())}
 
@@ -72,6 +74,8 @@ class Sshd:
     host_keys: tuple[str, ...]
     extra: str = ""
     path: str = ""
+    shell: str = SHELL
+    inside: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -85,11 +89,12 @@ class Sshd:
                 host_keys=keys,
                 folder=self.folder,
                 extra=self.extra,
+                shell=self.shell,
                 path=self.path and f" PATH={self.path}",
             )
         )
         with (self.folder / "log").open("ab") as log:
-            words = [PROGRAM, "-D", "-e", "-f", str(config)]
+            words = [*self.inside, PROGRAM, "-D", "-e", "-f", str(config)]
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._wait_for_banner()
 
@@ -171,13 +176,22 @@ def children(pid: int) -> list[int]:
 
 @contextlib.contextmanager
 def running_sshd(
-    folder: Path, *, kinds: tuple[str, ...] = ("ed25519",), extra: str = "", path: str = ""
+    folder: Path,
+    *,
+    kinds: tuple[str, ...] = ("ed25519",),
+    extra: str = "",
+    path: str = "",
+    shell: str = SHELL,
+    inside: tuple[str, ...] = (),
 ) -> Iterator[Sshd]:
-    """An sshd that answers; it ends with the block, and all of its sessions. `path` is where its programs are found."""
+    """An sshd that answers; it ends with the block, and all of its sessions.
+
+    `path` is where its programs are found, `shell` runs a command, `inside` are words that become the sshd itself.
+    """
     (folder / "home").mkdir(parents=True, exist_ok=True)
     (folder / "authorized_keys").write_text(write_key(folder / "client") + "\n")
     keys = tuple(write_key(folder / f"host_key_{kind}", kind) for kind in kinds)
-    server = Sshd(folder, free_port(), keys, extra, path)
+    server = Sshd(folder, free_port(), keys, extra, path, shell, inside)
     try:
         server.start()
         yield server

@@ -1,10 +1,20 @@
 #!/bin/sh
-# Makes sure that the programs the tests run are there. Installs them when root on Debian; names them otherwise.
+# Makes sure that the programs the tests run are there; with the word `slow`, those of the slow tests as well.
+# Installs them when root on Debian; names them otherwise.
 set -u
 missing=""
-[ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
-command -v ssh-keygen >/dev/null 2>&1 || missing="$missing openssh-client"
-command -v busybox >/dev/null 2>&1 || missing="$missing busybox"
+need() {
+    command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"
+}
+need sshd openssh-server
+need ssh-keygen openssh-client
+need busybox busybox
+if [ "${1:-}" = slow ]; then
+    need qemu-aarch64-static qemu-user-static
+    need mmdebstrap mmdebstrap
+    need arch-test arch-test
+    need unshare util-linux
+fi
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing for the tests:$missing"

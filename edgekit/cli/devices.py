@@ -8,7 +8,7 @@ import typer
 from edgekit.cli import enrolment
 from edgekit.cli.options import Debug, Json, new_app
 from edgekit.cli.output import note, say, say_lines, show_json, show_table, size
-from edgekit.core.device import Device, Facts
+from edgekit.core.device import EMULATED, Device, Facts
 from edgekit.devices.hostkeys import fingerprint
 from edgekit.devices.inventory import LOCAL, get_device, parse_labels, remove_device
 from edgekit.devices.inventory import devices as all_devices
@@ -157,6 +157,7 @@ def _facts_lines(facts: Facts) -> list[str]:
     runtimes = ", ".join(f"{name} {version}" for name, version in facts.runtimes) or "none: `edgekit devices prepare`"
     return [
         f"processor    {facts.cpu or 'not known'}, {facts.arch}, {facts.cores} cores",
+        *([f"emulated     {EMULATED}"] if facts.emulated else []),
         f"features     {' '.join(facts.features) or '-'}",
         f"memory       {size(facts.memory_bytes)}, disk {size(facts.free_bytes)} free",
         f"system       {facts.os_id} {facts.os_version}, Linux {facts.kernel}, {facts.libc or 'libc not known'}",

@@ -4,6 +4,10 @@ from typing import Literal
 
 from edgekit.core.noun import Noun
 
+EMULATED = (
+    "another processor runs its programs in software: what it computes is right, its times say nothing of a board"
+)
+
 
 class Device(Noun, frozen=True, kw_only=True):
     """A machine of the inventory: how it is reached, and what the user says of it.
@@ -45,6 +49,8 @@ class Facts(Noun, frozen=True, kw_only=True):
     python: str | None = None
     runtimes: tuple[tuple[str, str], ...] = ()
     """(runtime, version): ("onnxruntime", "1.32.0")."""
+    emulated: bool = False
+    """See EMULATED."""
     governors: tuple[str, ...] = ()
     temperatures_c: tuple[tuple[str, float], ...] = ()
 
@@ -53,6 +59,7 @@ class Facts(Noun, frozen=True, kw_only=True):
         return Facts(
             arch=self.arch, os_id=self.os_id, os_version=self.os_version, libc=self.libc, cpu=self.cpu,
             cores=self.cores, features=self.features, memory_bytes=self.memory_bytes, board=self.board,
+            emulated=self.emulated,
         )  # fmt: skip
 
     def provides(self) -> tuple[tuple[str, str], ...]:

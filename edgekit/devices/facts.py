@@ -101,10 +101,12 @@ def facts_of(told: dict[str, str], name: str) -> Facts:
     os_id, os_version = parsers.parse_os_release(told.get("os_release", ""))
     python = parsers.parse_python(told.get("python", ""))
     cpuinfo = told.get("cpuinfo", "")
+    emulated = parsers.is_emulated(machine, cpuinfo)
     return Facts(
         arch=parsers.userland(machine, told.get("long_bit", "")), os_id=os_id, os_version=os_version, kernel=kernel,
         libc=parsers.parse_libc(told.get("libc", "")) or python.libc, cpu=parsers.parse_cpu(cpuinfo),
-        cores=parsers.parse_cores(told.get("cores", "")), features=parsers.parse_features(cpuinfo),
+        cores=parsers.parse_cores(told.get("cores", "")),
+        features=() if emulated else parsers.parse_features(cpuinfo), emulated=emulated,
         memory_bytes=parsers.parse_memory(told.get("meminfo", "")), free_bytes=parsers.parse_df(told.get("df", "")),
         board=parsers.parse_board(told.get("board", "")), python=python.version, runtimes=python.packages,
         governors=parsers.parse_governors(told.get("governors", "")),

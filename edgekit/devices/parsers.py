@@ -127,6 +127,18 @@ def parse_cpu(text: str) -> str:
     return " + ".join(names) or " ".join((info.get("model name") or [""])[0].split())
 
 
+def is_emulated(machine: str, cpuinfo: str) -> bool:
+    """Whether /proc/cpuinfo speaks of another kind of processor than `uname` does: qemu-user changes only the latter.
+
+    >>> is_emulated("aarch64", "vendor_id\\t: GenuineIntel\\n"), is_emulated("aarch64", "CPU implementer\\t: 0x41\\n")
+    (True, False)
+    """
+    info = _cpuinfo(cpuinfo)
+    if machine == "x86_64":
+        return "CPU implementer" in info and "vendor_id" not in info
+    return "vendor_id" in info and "CPU implementer" not in info and machine in ("aarch64", "armv7l", "armv6l")
+
+
 def parse_cores(text: str) -> int:
     """Cores that may be used, from `nproc` or `getconf _NPROCESSORS_ONLN`; 1 if that is not known.
 

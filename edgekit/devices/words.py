@@ -33,7 +33,7 @@ def command_line(words: Sequence[str]) -> str:
     return "exec " + shlex.join(checked(words))
 
 
-BOUNDED = 'timeout 1 true 2>/dev/null && exec timeout "$@"; shift; exec "$@"'
+BOUNDED = 'timeout 9 true 2>/dev/null && exec timeout "$@"; shift; exec "$@"'
 
 
 def bounded_line(words: Sequence[str], timeout_s: float) -> str:
@@ -45,6 +45,6 @@ def bounded_line(words: Sequence[str], timeout_s: float) -> str:
     Raises: UsageError, as `checked`.
 
     >>> print(bounded_line(["sleep", "60"], 2.5))
-    exec sh -c 'timeout 1 true 2>/dev/null && exec timeout "$@"; shift; exec "$@"' sh 4 sleep 60
+    exec sh -c 'timeout 9 true 2>/dev/null && exec timeout "$@"; shift; exec "$@"' sh 4 sleep 60
     """
     return command_line(("sh", "-c", BOUNDED, "sh", str(math.ceil(timeout_s) + 1), *checked(words)))

@@ -9,7 +9,7 @@ import msgspec
 
 from edgekit import __version__
 from edgekit.core.artifact import Artifact
-from edgekit.core.device import Device
+from edgekit.core.device import EMULATED, Device, Facts
 from edgekit.core.noun import digest
 from edgekit.core.recipe import Recipe
 from edgekit.core.target import Target
@@ -74,7 +74,7 @@ def tune(
             trials=tuple(
                 _trial(c, workshop.recipe(c.point), chosen if c.point == done.choice else None) for c in done.tried
             ),
-            refusals=(*done.refusals, *cannot_be_cut(job), *_refused(choice)),
+            refusals=(*done.refusals, *cannot_be_cut(job), *_refused(choice), *_doubted(facts)),
             versions=(("edgekit", __version__), *answers.versions()),
         )  # fmt: skip
         ledger.save_study(found, "open")
@@ -141,6 +141,10 @@ def _trial(candidate: Candidate, recipe: Recipe, artifact: Artifact | None) -> T
         predicted_s=candidate.predicted_s, quality=candidate.quality,
         comparison=candidate.comparison, measurement=candidate.measurement,
     )  # fmt: skip
+
+
+def _doubted(facts: Facts) -> tuple[Refusal, ...]:
+    return (Refusal(what="times", reason=EMULATED),) if facts.emulated else ()
 
 
 def _refused(choice: Choice) -> tuple[Refusal, ...]:
