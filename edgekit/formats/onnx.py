@@ -131,6 +131,8 @@ def _quiet() -> Iterator[None]:
 
 def _why(error: BaseException, program: "Program") -> str:
     """The module, the op and the user's source line where the export stops, as far as they are known."""
+    from edgekit.models.model import written_at
+
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
         causes.append(cause)
@@ -139,19 +141,9 @@ def _why(error: BaseException, program: "Program") -> str:
             continue
         op = found.group(1)
         name = op.rpartition(".")[2]
-        place = next((_place(n) for n in program.exported.graph.nodes if name in str(n.target)), "")
+        place = next((written_at(n) for n in program.exported.graph.nodes if name in str(n.target)), "")
         return f"{place}op {op} has no translation: write it with other torch calls"
     return _first_line(causes[-1])
-
-
-def _place(node: Any) -> str:
-    """Where a node comes from, as "module layer1.0, net.py:12 `x = …`, "."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    module = str(stack[-1][0]) if stack else ""
-    lines = re.findall(r'File "([^"]+)", line (\d+), in \w+\n\s*(.+)', node.meta.get("stack_trace") or "")
-    own = [line for line in lines if "site-packages" not in line[0]]
-    where = f"{Path(own[-1][0]).name}:{own[-1][1]} `{own[-1][2].strip()}`, " if own else ""
-    return f"module {module or 'the model itself'}, {where}"
 
 
 def _first_line(error: BaseException) -> str:

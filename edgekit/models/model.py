@@ -63,19 +63,22 @@ def export_program(module: nn.Module, example: tuple[Tensor, ...], name: str) ->
     for node in exported.graph.nodes:
         if any(not isinstance(size, int) for size in getattr(node.meta.get("val"), "shape", ())):
             raise ModelError(
-                f"model {name} cannot be exported: {_written_at(node)}{node.target}: the size of its result depends on "
+                f"model {name} cannot be exported: {written_at(node)}{node.target}: the size of its result depends on "
                 "values, and a device needs fixed sizes: write it with torch.where, or a mask"
             )
     return exported
 
 
-def _written_at(node: torch.fx.Node) -> str:
-    """The user's code that a node of a program comes from, as `_where` says it."""
+def written_at(node: torch.fx.Node) -> str:
+    """The user's code that a node of a program comes from: "blocks.0 (Block), model.py:12 in forward: `the line`: "."""
     modules = [entry for entry in (node.meta.get("nn_module_stack") or {}).values() if entry[0]]
     place = f"{modules[-1][0]} ({str(modules[-1][1]).rpartition('.')[2]}), " if modules else ""
     frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)\n\s*(.*)', node.meta.get("stack_trace") or "")
-    file, line, function, text = frames[-1] if frames else ("", "", "", "")
-    return f"{place}{Path(file).name}:{line} in {function}: `{text.strip()}`: " if frames else place
+    own = [frame for frame in frames if "site-packages" not in frame[0]]
+    if not own:
+        return place
+    file, line, function, text = own[-1]
+    return f"{place}{Path(file).name}:{line} in {function}: `{text.strip()}`: "
 
 
 @contextlib.contextmanager

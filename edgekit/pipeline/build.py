@@ -42,6 +42,7 @@ def build(
     key = digest("artifact", model, recipe, target, job.data_digests(), used, features)
     artifact = store.made(key)
     if artifact is None:
+        job.score_float(listen)
         listen(Event(stage="compile", text=f"building {job.project.name} for {target.name}"))
         program = program_of(job, recipe, target, weights, features=features, listen=listen)
         provenance = Provenance(recipe=recipe, model=model, data=job.data_digests(), tools=used)

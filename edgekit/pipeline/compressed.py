@@ -38,6 +38,7 @@ def compress(
         raise UsageError(f"{out}: want a .pt2 in a folder that exists")
     if out.exists():
         raise UsageError(f"{out}: exists; remove it, or name another file")
+    job.score_float(listen)
     listen(Event(stage="compile", text=f"applying {len(recipe.step)} steps to {job.project.name}"))
     program = apply.compress(job.model, recipe, target.numerics, job.data)
     listen(Event(stage="evaluate", text=f"scoring on {split}"))

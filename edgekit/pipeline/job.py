@@ -19,6 +19,7 @@ from edgekit.models.load import load_model
 from edgekit.models.model import Model
 from edgekit.models.plain import takes_any_batch
 from edgekit.models.predict import check_deterministic, predict
+from edgekit.pipeline.events import Event, Listener
 
 BATCH = 32
 """Samples that the float model is given at a time, where it takes any number."""
@@ -70,6 +71,15 @@ class Job:
             self._float_outputs[split] = outputs
         return self._float_outputs[split]
 
+    def score_float(self, listen: Listener) -> None:
+        """Returns if the float model gives outputs and the metric a figure for them: nothing is built before.
+
+        Raises: MetricError: no figure, NaN, or another figure on each run; as `float_outputs`.
+        """
+        listen(Event(stage="evaluate", text=f"scoring the float model on {len(self.data['validation'])} samples"))
+        floats = self.float_outputs("validation")
+        self.quality("validation", floats, floats)
+
     def quality(self, split: Split, outputs: np.ndarray, reference: np.ndarray) -> tuple[Quality, ...]:
         """The project's metric of `outputs` on `split`, beside the float model's outputs `reference`.
 
@@ -114,9 +124,9 @@ def make_job(project: Project, root: Path, *, max_drop: str | float | None = Non
 
 
 def checked(job: Job) -> Job:
-    """`job`, if the model takes its samples and the metric gives a figure for the float model: nothing is built before.
+    """`job`, if the model takes its samples and the metric has labels: all is checked before the first minute is spent.
 
-    Raises: ProjectError; MetricError: no figure, NaN, or another figure on each run.
+    Raises: ProjectError.
     """
     wanted = [spec.shape[1:] for spec in job.model.spec.inputs]
     for role, samples in job.data.items():
@@ -126,7 +136,4 @@ def checked(job: Job) -> Job:
         needs_labels = job.metric is None and job.project.metric.name == "accuracy" and role in ("validation", "test")
         if needs_labels and samples.labels is None:
             raise ProjectError(f"{where} has no labels, and metric accuracy needs them; without labels use agreement")
-    if "validation" in job.data:
-        floats = job.float_outputs("validation")
-        job.quality("validation", floats, floats)
     return job

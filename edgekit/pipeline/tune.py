@@ -46,6 +46,7 @@ def tune(
     Raises: what the project, the device, the target or the data get wrong: see errors.py.
     """
     began = time.monotonic()
+    job.score_float(listen)
     with (
         connect(device) as transport,
         scratch() as made,
