@@ -36,7 +36,9 @@ Device = Annotated[
 ]
 Weights = Annotated[
     float,
-    typer.Option("--weights", min=0, metavar="DAYS", help="Forget trained weights of candidates unused for so long."),
+    typer.Option(
+        "--weights-days", min=0, metavar="DAYS", help="Forget trained weights of candidates unused for so long."
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")]
 
@@ -47,7 +49,7 @@ def command(
     keep_studies: Studies = None,
     stopped_days: Stopped = None,
     min_age: MinAge = 60.0,
-    weights: Weights = 30.0,
+    weights_days: Weights = 30.0,
     dry_run: DryRun = False,
     json: Json = False,
     debug: Debug = False,
@@ -68,7 +70,7 @@ def command(
         if stopped_days is not None:
             forgotten += forget_stopped_studies(ledger, stopped_days * 86400)
         found = collect(ArtifactStore(artifacts_folder()), ledger, min_age_s=min_age * 60, dry_run=dry_run)
-    freed = WeightStore(weights_folder()).forget(unused_s=weights * 86400, dry_run=dry_run)
+    freed = WeightStore(weights_folder()).forget(unused_s=weights_days * 86400, dry_run=dry_run)
     if machine is not None and not dry_run:
         with connect(machine) as transport:
             collect_bench(transport, machine)

@@ -172,15 +172,13 @@ class Answers:
         )  # fmt: skip
 
     def _evaluated(self, question: Evaluate) -> tuple[Answer, ...]:
-        fidelity = question.fidelity
         known: dict[Point, np.ndarray] = {}
-        for point, outputs in self.workshop.run_ahead(question.points, fidelity):
-            known[point] = outputs
-            text = f"evaluated {self.space.name(point)}"
-            self._listen(Event(stage="evaluate", text=text, done=len(known), total=len(question.points)))
 
         def one(point: Point, fidelity: Fidelity) -> Answer:
-            outputs = known[point] if point in known else self.workshop.outputs(point, fidelity)
+            if point not in known:
+                rest = question.points[question.points.index(point) :]
+                known.update(self.workshop.outputs(rest, fidelity))
+            outputs = known.pop(point)
             quality = self.job.quality("validation", outputs, self._reference)
             return Evaluated(point=point, loss=loss(outputs, self._reference), quality=quality)
 

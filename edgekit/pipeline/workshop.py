@@ -1,6 +1,6 @@
 """Where forms of one model are built for one target: each width vector once, every mix of precisions from it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -69,28 +69,26 @@ class Workshop:
             with suppress(ConvertError, ModelError):
                 self._lower(some, at)
 
-    def outputs(self, point: Point, fidelity: Fidelity) -> np.ndarray:
-        """The first output of `point` for every validation sample, by the target's own runtime on the host.
+    def outputs(self, points: Sequence[Point], fidelity: Fidelity) -> dict[Point, np.ndarray]:
+        """What the first of `points` gives for every validation sample, by the target's own runtime on the host.
 
-        Raises: as `file`; ArtifactError if the runtime refuses it.
+        Others that were lowered are run in the same process, and what they give is told as well.
+
+        Raises: as `file`; ArtifactError if the runtime refuses the first.
         """
-        return self._run([self.file(point, fidelity)])[0]
-
-    def run_ahead(self, points: Sequence[Point], fidelity: Fidelity) -> Iterator[tuple[Point, np.ndarray]]:
-        """(point, outputs) of those that run well together, several in one process."""
-        ready = [(point, self._files[key]) for point in points if (key := self.key(point, fidelity)) in self._files]
-        for start in range(0, len(ready), TOGETHER):
-            some = ready[start : start + TOGETHER]
-            with suppress(ArtifactError):
-                yield from zip((p for p, _ in some), self._run([path for _, path in some]), strict=True)
+        some = [points[0], *(p for p in points[1:TOGETHER] if self.key(p, fidelity) in self._files)]
+        paths = [self.file(point, fidelity) for point in some]
+        try:
+            outputs = run_models(self._target.format, paths, self._job.data["validation"].inputs)
+        except ArtifactError:
+            if len(some) == 1:
+                raise
+            return self.outputs(some[:1], fidelity)
+        return {point: given[0] for point, given in zip(some, outputs, strict=True)}
 
     def key(self, point: Point, fidelity: Fidelity) -> tuple[Point, Fidelity]:
         """What one file is kept under: where nothing is pruned, both fidelities are one form."""
         return point, fidelity if self._space.pruned(point) else "quick"
-
-    def _run(self, paths: Sequence[Path]) -> list[np.ndarray]:
-        outputs = run_models(self._target.format, paths, self._job.data["validation"].inputs)
-        return [some[0] for some in outputs]
 
     def _lower(self, points: Sequence[Point], fidelity: Fidelity) -> None:
         shape = Point(widths=points[0].widths)

@@ -67,7 +67,8 @@ def test_what_was_scored_is_what_is_built_and_a_second_run_trains_nothing(
     def outputs(name: str) -> list[np.ndarray]:
         workshop = Workshop(job, space, target, weights, tmp_path / name, listen=said.append)
         workshop.prepare(points, "full")
-        return [found for _, found in workshop.run_ahead(points, "full")]
+        found = workshop.outputs(points, "full")
+        return [found[point] for point in points]
 
     first = outputs("first")
     assert any("fine-tuning" in event.text for event in said)
