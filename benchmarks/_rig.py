@@ -36,8 +36,6 @@ from edgekit.search.questions import Compiled
 from edgekit.search.space import LayerSpace, Point, Space
 
 KEPT = Path(__file__).resolve().parent.parent / ".bench"
-PUSH_LOADS = 3
-"""A push is the least of this many fresh loads."""
 
 
 class Rig:
