@@ -37,6 +37,7 @@ epochs = 1.0                            # of fine-tuning one candidate
 precision = true                        # float32 or int8, layer by layer
 width = true                            # channels, group by group
 ranges = "minmax"                       # or "percentile" or "mse"
+rounding = "nearest"                    # or "gptq": weights together, by what their layers take on calibration
 # round_to = 8                          # channels are kept in multiples of this; default: the target's
 # frozen = ["head*"]                    # layers that stay as they are
 """

@@ -1,5 +1,6 @@
 """One quantized program from a float model: every format lowers this one."""
 
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -11,6 +12,7 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 from edgekit.compress.observers import activation_spec, weight_spec
 from edgekit.compress.quantizer import EdgekitQuantizer, is_layer, layer_name
 from edgekit.compress.relax import QuantizedLayer, carry_meta_, quantized_layers, relax_, set_parameter_
+from edgekit.compress.rounding import round_weights_, watch
 from edgekit.compress.settle import settle_
 from edgekit.core.recipe import Quantize
 from edgekit.core.target import Numerics
@@ -25,8 +27,9 @@ def quantize(
 ) -> Program:
     """`model` as a program whose layers have the precisions of `step`, in the numerics of a target.
 
-    Activation ranges are those of the float model on `calibration`. `features` are the device's: where all that the
-    numerics name are missing, weights get 7 bits; None is "not known", and nothing is reduced.
+    Activation ranges are those of the float model on `calibration`; what "gptq" rounds by is taken there too.
+    `features` are the device's: where all that the numerics name are missing, weights get 7 bits; None is "not known",
+    and nothing is reduced.
 
     Raises: TargetError if the target has no int8; ModelError if the model cannot be exported or a layer is unknown.
     """
@@ -44,18 +47,21 @@ def quantize(
         activation_spec(numerics.activations, step.ranges),
         weight_spec(per_channel=numerics.weights == "int8-per-channel", reduced=reduced),
     )
+    batch = len(model.example[0])
+    taken = watch(module, calibration, batch) if step.rounding == "gptq" else {}
     prepared = prepare_pt2e(module, quantizer)
-    _calibrate(prepared, calibration, len(model.example[0]))
+    _calibrate(prepared, calibration, batch)
     converted = convert_pt2e(prepared, fold_quantize=False)
     module = relax_(converted, int8)
-    biases = snap_biases_(module)
+    weights, gains = round_weights_(module, taken)
+    biases = snap_biases_(module, gains)
     exported = export_program(module, model.example, model.spec.name)
     carry_meta_(module.graph, exported.graph)
-    return Program(exported, model.spec, layers, int8, biases)
+    return Program(exported, model.spec, layers, int8, weights | biases)
 
 
-def snap_biases_(module: GraphModule) -> dict[str, np.ndarray]:
-    """Puts every int8 layer's bias on the grid that integer kernels hold it in: multiples of s_x * s_w.
+def snap_biases_(module: GraphModule, gains: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """Puts every int8 layer's bias, and what it gains, on the grid of integer kernels: multiples of s_x * s_w.
 
     Returns the biases as they were, by parameter name. Int8 kernels keep the bias as int32 with that scale; without
     this step a tenth of the outputs can differ by one step of the output's scale.
@@ -69,7 +75,8 @@ def snap_biases_(module: GraphModule) -> dict[str, np.ndarray]:
         name = _own_bias_(module, layer) if layer.bias in before else layer.bias
         before[name] = value.numpy().copy()
         step = _scale(module, layer.node.args[0]) * _scale(module, layer.node.args[1])
-        set_parameter_(module, name, (torch.round(value.double() / step) * step).to(value.dtype))
+        wanted = value.double() + gains.get(layer.name, 0.0)
+        set_parameter_(module, name, (torch.round(wanted / step) * step).to(value.dtype))
     module.recompile()
     return before
 

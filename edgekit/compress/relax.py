@@ -70,7 +70,7 @@ def bypassed(graph: Graph, int8: Set[str], of: ParameterOf = parameter) -> froze
 
 
 def relax_(module: GraphModule, int8: Set[str]) -> GraphModule:
-    """`module`, changed in place: all but the `int8` layers compute in float again. Their biases stay as they are."""
+    """`module`, changed in place: all but the `int8` layers compute in float again, with the parameters there are."""
     gone = bypassed(module.graph, int8)
     for node in list(module.graph.nodes):
         if node.name in gone:
@@ -81,22 +81,22 @@ def relax_(module: GraphModule, int8: Set[str]) -> GraphModule:
 
 
 def mixed(program: Program, int8: Set[str]) -> Program:
-    """`program` (quantized) with only the `int8` layers quantized; the others have their float biases back.
+    """`program` (quantized) with only the `int8` layers quantized; the others have their float parameters back.
 
     It computes the same as quantizing the model by that recipe: ranges and shared scales are those of the full program.
 
     Raises: ConvertError if a layer is to be int8 that is not.
     """
-    biases = float_biases(program, int8)
+    floats = float_parameters(program, int8)
     module = program.exported.module(check_guards=False)
-    for name, value in biases.items():
+    for name, value in floats.items():
         set_parameter_(module, name, torch.from_numpy(np.array(value)))
     relax_(module, int8)
     example: Any = program.exported.example_inputs
     with torch.no_grad():
         exported = torch.export.export(module, *example)
     carry_meta_(module.graph, exported.graph)
-    left = {name: value for name, value in program.biases.items() if name not in biases}
+    left = {name: value for name, value in program.floats.items() if name not in floats}
     return Program(exported, program.spec, program.layers, frozenset(int8), left)
 
 
@@ -105,16 +105,16 @@ def bypassed_in(program: Program, int8: Set[str]) -> frozenset[str]:
     return bypassed(program.exported.graph, int8, parameter_of(program.exported))
 
 
-def float_biases(program: Program, int8: Set[str]) -> dict[str, np.ndarray]:
-    """The float biases, by parameter name, of the layers of `program` that are not among `int8`.
+def float_parameters(program: Program, int8: Set[str]) -> dict[str, np.ndarray]:
+    """The float weights and biases, by parameter name, of the layers of `program` that are not among `int8`.
 
     Raises: ConvertError if a layer is to be int8 that is not.
     """
     if missing := sorted(int8 - program.int8):
         raise ConvertError(f"{program.spec.name}: layer {missing[0]} is float in the program and cannot stay int8")
     layers = quantized_layers(program.exported.graph, parameter_of(program.exported))
-    names = {layer.bias for layer in layers if layer.name not in int8}
-    return {name: value for name, value in program.biases.items() if name in names}
+    names = {name for layer in layers if layer.name not in int8 for name in (layer.weight, layer.bias)}
+    return {name: value for name, value in program.floats.items() if name in names}
 
 
 def parameter_of(exported: torch.export.ExportedProgram) -> ParameterOf:

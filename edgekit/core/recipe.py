@@ -9,6 +9,7 @@ from edgekit.core.noun import Noun, check_schema, digest, from_toml, to_builtins
 
 Precision = Literal["fp32", "int8"]
 Ranges = Literal["minmax", "percentile", "mse"]
+Rounding = Literal["nearest", "gptq"]
 Importance = Literal["l1", "l2", "taylor"]
 Share = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -43,12 +44,14 @@ class Recover(Noun, frozen=True, kw_only=True, tag="recover", tag_field="kind"):
 class Quantize(Noun, frozen=True, kw_only=True, tag="quantize", tag_field="kind"):
     """Insert quantization: every layer in `default`, but those that `layers` names (name, precision).
 
-    A layer's name is that of its torch module (`layer1.0.conv1`); `ranges` says how activation ranges are taken.
+    A layer's name is that of its torch module (`layer1.0.conv1`); `ranges` says how activation ranges are taken,
+    `rounding` how weights are put on their grids: each to its nearest step, or together by what their layer takes.
     """
 
     default: Precision = "int8"
     layers: tuple[tuple[str, Precision], ...] = ()
     ranges: Ranges = "minmax"
+    rounding: Rounding = "nearest"
 
 
 Step = Prune | Recover | Quantize

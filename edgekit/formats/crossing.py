@@ -15,22 +15,22 @@ class _Rest(msgspec.Struct):
     spec: ModelSpec
     layers: tuple[str, ...]
     int8: tuple[str, ...]
-    biases: tuple[str, ...]
+    floats: tuple[str, ...]
 
 
 def write_program(program: Program, folder: Path) -> None:
     """Writes `program` into `folder`, which is this computer's scratch: examples of inputs are in it."""
-    names = tuple(program.biases)
+    names = tuple(program.floats)
     rest = _Rest(program.spec, program.layers, tuple(sorted(program.int8)), names)
     torch.export.save(program.exported, folder / "program.pt2")
     (folder / "program.json").write_bytes(msgspec.json.encode(rest))
-    np.savez(folder / "biases.npz", **{f"b_{i}": program.biases[name] for i, name in enumerate(names)})  # type: ignore[arg-type]
+    np.savez(folder / "floats.npz", **{f"f_{i}": program.floats[name] for i, name in enumerate(names)})  # type: ignore[arg-type]
 
 
 def read_program(folder: Path) -> Program:
     """The program that `write_program` wrote."""
     rest = msgspec.json.decode((folder / "program.json").read_bytes(), type=_Rest)
-    with np.load(folder / "biases.npz", allow_pickle=False) as archive:
-        biases = {name: archive[f"b_{i}"] for i, name in enumerate(rest.biases)}
+    with np.load(folder / "floats.npz", allow_pickle=False) as archive:
+        floats = {name: archive[f"f_{i}"] for i, name in enumerate(rest.floats)}
     exported = torch.export.load(folder / "program.pt2")
-    return Program(exported, rest.spec, rest.layers, frozenset(rest.int8), biases)
+    return Program(exported, rest.spec, rest.layers, frozenset(rest.int8), floats)

@@ -45,14 +45,14 @@ class OnnxFormat:
         self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
     ) -> tuple[Path, ...]:
         """As `Format.mixes`: one export for all mixes of a program, in this call and later ones, then milliseconds."""
-        from edgekit.compress.relax import bypassed_in, float_biases
+        from edgekit.compress.relax import bypassed_in, float_parameters
 
         full = self._exported(program, target)
         from edgekit.graph.mix import mix
 
         return tuple(
             _write(
-                mix(full, bypassed_in(program, int8), float_biases(program, int8)),
+                mix(full, bypassed_in(program, int8), float_parameters(program, int8)),
                 program, target, folder / digest(sorted(int8))[:16],
             )
             for int8 in int8_sets

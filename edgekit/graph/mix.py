@@ -1,4 +1,4 @@
-"""A mix of an all-int8 file: some quantize/dequantize pairs left out, some biases float again.
+"""A mix of an all-int8 file: some quantize/dequantize pairs left out, weights and biases float again.
 
 Which, is not decided here: it is a set of dequantize names, the same that the torch program's mix leaves out
 (compress/relax.py), because the lowering keeps those names. So a mix of the file equals the file of the mix.
@@ -13,10 +13,10 @@ from edgekit.errors import ConvertError
 from edgekit.graph.values import drop_unused_, made_by
 
 
-def mix(full: ir.Model, bypassed: Set[str], biases: Mapping[str, np.ndarray]) -> ir.Model:
+def mix(full: ir.Model, bypassed: Set[str], floats: Mapping[str, np.ndarray]) -> ir.Model:
     """A copy of `full` (float weights in front of their q/dq) without the dequantize nodes named in `bypassed`.
 
-    `biases` are values for initializers of those names. A quantize that nothing dequantizes any more goes too.
+    `floats` are values for initializers of those names. A quantize that nothing dequantizes any more goes too.
 
     Raises: ConvertError naming a dequantize or an initializer that the file lacks.
     """
@@ -28,10 +28,10 @@ def mix(full: ir.Model, bypassed: Set[str], biases: Mapping[str, np.ndarray]) ->
         if node is None or node.op_type != "DequantizeLinear":
             raise ConvertError(f"the ONNX file lost {name}: its q/dq cannot be taken out")
         _read_instead_(graph, node.outputs[0], _before_quantize(node))
-    for name, array in biases.items():
+    for name, array in floats.items():
         value = graph.initializers.get(name)
         if value is None:
-            raise ConvertError(f"the ONNX file lost the bias {name}: its layer cannot be float again")
+            raise ConvertError(f"the ONNX file lost {name}: its layer cannot be float again")
         value.const_value = ir.tensor(np.ascontiguousarray(array), name=name)
     return drop_unused_(model)
 

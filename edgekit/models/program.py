@@ -15,14 +15,15 @@ class Program:
     """An ExportedProgram with its q/dq ops unfolded, and which layers they quantize.
 
     `layers` are the modules of all convolutions and linear layers that can be quantized, in order of execution;
-    `int8` those that are; `biases` the float biases (by parameter name) as they were before snapping.
+    `int8` those that are; `floats` the weights and biases (by parameter name) that were put on int8 grids, as they
+    were before.
     """
 
     exported: torch.export.ExportedProgram
     spec: ModelSpec
     layers: tuple[str, ...] = ()
     int8: frozenset[str] = frozenset()
-    biases: Mapping[str, np.ndarray] = field(default_factory=dict)
+    floats: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def export(model: Model) -> Program:

@@ -41,10 +41,10 @@ class Workshop:
 
     def recipe(self, point: Point, fidelity: Fidelity = "full") -> Recipe:
         """What makes `point`, in the project's own words."""
-        project = self._job.project
+        project, how = self._job.project, self._job.project.compress
         return to_recipe(
             self._space, point, fidelity,
-            epochs=project.budget.epochs, ranges=project.compress.ranges, seed=project.seed,
+            epochs=project.budget.epochs, ranges=how.ranges, rounding=how.rounding, seed=project.seed,
         )  # fmt: skip
 
     def file(self, point: Point, fidelity: Fidelity) -> Path:

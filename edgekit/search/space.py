@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Literal
 
 from edgekit.core.noun import Noun, digest
-from edgekit.core.recipe import Importance, Precision, Prune, Quantize, Ranges, Recipe, Recover, Step
+from edgekit.core.recipe import Importance, Precision, Prune, Quantize, Ranges, Recipe, Recover, Rounding, Step
 from edgekit.errors import UsageError
 
 Fidelity = Literal["quick", "full"]
@@ -140,6 +140,7 @@ def to_recipe(
     *,
     epochs: float = 1.0,
     ranges: Ranges = "minmax",
+    rounding: Rounding = "nearest",
     importance: Importance = "l2",
     seed: int = 0,
 ) -> Recipe:
@@ -158,5 +159,6 @@ def to_recipe(
             Recover(epochs=epochs if fidelity == "full" else 0.0),
         ]
     if point.int8:
-        steps.append(Quantize(default="fp32", layers=tuple((name, "int8") for name in point.int8), ranges=ranges))
+        layers = tuple((name, "int8") for name in point.int8)
+        steps.append(Quantize(default="fp32", layers=layers, ranges=ranges, rounding=rounding))
     return Recipe(step=tuple(steps), seed=seed)

@@ -49,7 +49,7 @@ def test_every_bias_is_a_multiple_of_its_input_scale_times_its_weight_scale(name
         step = float(x.args[1]) * state_of(program, names(w.args[1])).double()
         steps = state[layer.bias].double() / step
         assert torch.allclose(steps, steps.round(), atol=1e-3 * max(1.0, float(steps.abs().max()) * 1e-3))
-        assert np.abs(program.biases[layer.bias] - state[layer.bias].numpy()).max() <= float(step.max()) * 0.51
+        assert np.abs(program.floats[layer.bias] - state[layer.bias].numpy()).max() <= float(step.max()) * 0.51
         checked += 1
     assert checked == len(program.layers)
 
@@ -163,13 +163,14 @@ def test_torch_and_the_reference_differ_by_a_step_at_most_and_only_on_ties() -> 
     assert np.mean(steps != 0) < 0.05
 
 
-def test_a_mix_gives_float_layers_their_float_biases_back() -> None:
-    full = quantize(net("residual"), Quantize(), AFFINE, noise(16))
+def test_a_mix_gives_float_layers_their_float_weights_and_biases_back() -> None:
+    full = quantize(net("residual"), Quantize(rounding="gptq"), AFFINE, noise(16))
     part = mixed(full, full.int8 - {"head", "c.0"})
-    for name in ("head.bias", "c.0.weight_bias"):
-        assert np.array_equal(part.exported.state_dict[name].numpy(), full.biases[name])
-        assert not np.array_equal(full.exported.state_dict[name].numpy(), full.biases[name])
-    assert set(part.biases) == set(full.biases) - {"head.bias", "c.0.weight_bias"}
+    gone = {"head.weight", "head.bias", "c.0.weight", "c.0.weight_bias"}
+    for name in gone:
+        assert np.array_equal(part.exported.state_dict[name].numpy(), full.floats[name])
+        assert not np.array_equal(full.exported.state_dict[name].numpy(), full.floats[name])
+    assert set(part.floats) == set(full.floats) - gone
 
 
 def test_a_float_layer_cannot_become_int8_in_a_mix() -> None:

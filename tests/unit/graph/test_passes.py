@@ -220,13 +220,13 @@ def test_a_mix_leaves_the_file_that_it_comes_from_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "biases", "said"), [({"nose"}, {}, "lost nose"), (set(), {"b": np.ones(1)}, "bias b")]
+    ("names", "floats", "said"), [({"nose"}, {}, "lost nose"), (set(), {"b": np.ones(1)}, "lost b")]
 )
 def test_a_mix_of_a_file_that_lacks_what_is_named_is_refused(
-    names: set[str], biases: dict[str, np.ndarray], said: str
+    names: set[str], floats: dict[str, np.ndarray], said: str
 ) -> None:
     with pytest.raises(ConvertError, match=said):
-        mix(file([identity("x")], []), names, biases)
+        mix(file([identity("x")], []), names, floats)
 
 
 def test_what_an_older_opset_writes_otherwise_is_rewritten() -> None:
