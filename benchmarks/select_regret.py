@@ -3,10 +3,11 @@
 `python benchmarks/select_regret.py [--quick] [--json] [--reuse]`: each block of a net is float or int8; every form is
 built, scored and measured, so the best form under a latency limit is known without any model of latency: the least
 loss among forms whose time is at most the limit less 1 %. The search gets fewer pushes than there are forms by far. A
-push is three fresh loads to profile and seven to measure (the pipeline takes three, and ten or more); a form's time is
-the least of all its loads; the truth is the least of six others. Optuna's TPE and NSGA-II choose with the same pushes
-of seven loads in the same run. Losses are the net's own (squared error of logits) and, for more cases, log-normal
-sensitivities not tied to depth with 15 % of interaction. `--reuse` takes the times kept by an earlier run.
+push is three fresh loads to profile and six to measure (the pipeline takes three, and ten or more); a form's time is
+the least of all its loads. All forms are loaded in turn, many times over: every other load is the truth, and no push
+sees it. Optuna's TPE and NSGA-II choose with the same pushes of six loads in the same run. Losses are the net's own
+(squared error of logits) and, for more cases, log-normal sensitivities not tied to depth with 15 % of interaction.
+`--reuse` takes the times kept by an earlier run.
 """
 
 import argparse
@@ -44,8 +45,7 @@ from edgekit.search.questions import (
 from edgekit.search.search import Search
 from edgekit.search.space import Point, Space
 
-TRUTH_LOADS, POOL_LOADS = 6, 8
-PROFILE_LOADS, MEASURE_LOADS = 3, 7
+LOADS, PROFILE_LOADS, MEASURE_LOADS = 14, 3, 6
 PUSHES = 15
 LIMITS = (0.15, 0.3, 0.45, 0.6, 0.75)
 """Latency limits, as the share of the way from the fastest form to float."""
@@ -65,7 +65,11 @@ class Net:
 
     def truth(self, point: Point) -> float:
         """A form's time: the least of the loads that no push sees."""
-        return min(self.loads[point][:TRUTH_LOADS])
+        return min(self.loads[point][::2])
+
+    def pool(self, point: Point) -> list[float]:
+        """The loads that pushes are drawn from."""
+        return self.loads[point][1::2]
 
 
 def all_forms(name: str, block_count: int) -> Net:
@@ -82,7 +86,7 @@ def all_forms(name: str, block_count: int) -> Net:
         traces = rig.traces()
         graphs = rig.compiled(points)
         prices = rig.prices(points, graphs, [op for ops in traces.values() for op in ops])
-        loads = rig.loads(points, TRUTH_LOADS + POOL_LOADS)
+        loads = rig.loads(points, LOADS)
         compiled = {p: answer(p, graph, prices) for p, graph in zip(points, graphs, strict=True)}
         return Net(name, rig.space, points, loads, compiled, traces, losses)
 
@@ -100,8 +104,7 @@ class Device:
     def push(self, point: Point, loads: int = MEASURE_LOADS) -> float:
         """Fresh loads: the least of all that were seen of this form."""
         self.pushes += 1
-        pool = self.net.loads[point][TRUTH_LOADS:]
-        times = sorted(float(x) for x in self._random.choice(pool, loads, replace=False))
+        times = sorted(float(x) for x in self._random.choice(self.net.pool(point), loads, replace=False))
         self._gaps.append(np.log(times[1] / times[0]))
         self._seen.setdefault(point, []).append(times[0])
         return min(self._seen[point])
@@ -307,7 +310,7 @@ def main() -> int:
         net = kept(path) if args.reuse and path.is_file() else all_forms(name, block_count)
         keep(net, path)
         times = np.array([net.truth(p) for p in net.points])
-        again = np.array([min(net.loads[p][TRUTH_LOADS:]) for p in net.points])
+        again = np.array([min(net.pool(p)) for p in net.points])
         figures.notes.append(
             f"{name}: {len(net.points)} forms, {times.min() * 1e3:.2f} to {times.max() * 1e3:.2f} ms, float"
             f" {net.truth(net.space.float_form) * 1e3:.2f} ms; two readings of a form differ by"

@@ -11,11 +11,10 @@ DRIFT = 0.05
 WARMER_C = 5.0
 
 
-def remarks(rounds: Sequence[Round], baseline: str, *, threads: int = 1) -> tuple[str, ...]:
-    """One line for each thing that a reader of these rounds should know; empty for a quiet device."""
-    artifacts = sorted({r.artifact for q in rounds for r in q.readings})
+def remarks(rounds: Sequence[Round], baseline: str, candidate: str, *, threads: int = 1) -> tuple[str, ...]:
+    """One line for each thing that a reader of a comparison should know; empty for a quiet device."""
     said = []
-    if is_disturbed(rounds, artifacts, threads):
+    if is_disturbed(rounds, (baseline, candidate), threads):
         said.append("other programs took part: ratios are of the process's CPU time, not of the wall clock")
     drift = drift_over(rounds, baseline)
     if abs(drift) > DRIFT:
@@ -25,10 +24,10 @@ def remarks(rounds: Sequence[Round], baseline: str, *, threads: int = 1) -> tupl
     temperatures = [q.temperature_c for q in rounds if q.temperature_c is not None]
     if temperatures and max(temperatures) - temperatures[0] > WARMER_C:
         said.append(f"the device warmed from {temperatures[0]:.0f} to {max(temperatures):.0f} °C")
-    for artifact in artifacts:
+    for name, artifact in (("baseline", baseline), ("candidate", candidate)):
         loads = [r.steady for q in rounds for r in q.readings if r.artifact == artifact]
         if loads.count(False) * 2 > len(loads):
-            said.append(f"{artifact[:12]} found no steady state in {loads.count(False)} of {len(loads)} loads")
+            said.append(f"the {name} found no steady state in {loads.count(False)} of {len(loads)} loads")
     return tuple(said)
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from edgekit.bench.lines import AGENT_SCHEMA, Line, NodeLine, State, decode, packed, unpacked
 from edgekit.bench.prices import Alone, alone, farm_prices, to_farm, trace_prices, without_overhead
+from edgekit.bench.remarks import remarks
 from edgekit.bench.statistics import compare, enough, latency
 from edgekit.core.measurement import Comparison, Conditions, Measurement, Options, Reading, Round
 from edgekit.core.noun import Noun
@@ -235,7 +236,9 @@ class Bench:
 
     def comparison(self, rounds: Sequence[Round], device: str, baseline: str, candidate: str) -> Comparison:
         """What the rounds say of one form against another."""
-        return compare(rounds, device, baseline, candidate, threads=self.options.threads)
+        threads = self.options.threads
+        found = compare(rounds, device, baseline, candidate, threads=threads)
+        return msgspec.structs.replace(found, remarks=remarks(rounds, baseline, candidate, threads=threads))
 
     def _ask(self, job: str, *, timeout_s: float, forms: Sequence[Form] = (), **more: Any) -> Iterator[Line]:
         """The agent's lines, checked; ends with its `done`. Read it to the end: who leaves early leaves it running."""

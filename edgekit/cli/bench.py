@@ -1,4 +1,4 @@
-"""`edgekit bench`: compares two artifacts on a device."""
+"""`edgekit bench`: compares two artifacts, or two model files, on a device."""
 
 from typing import Annotated
 
@@ -11,8 +11,10 @@ from edgekit.devices.inventory import get_device
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.home import artifacts_folder
 
-Baseline = Annotated[str, typer.Argument(metavar="A", help="The baseline: an artifact's id, or its first letters.")]
-Candidate = Annotated[str, typer.Argument(metavar="B", help="The candidate.")]
+Baseline = Annotated[
+    str, typer.Argument(metavar="A", help="The baseline: an artifact's id or its first letters, its folder, or a file.")
+]
+Candidate = Annotated[str, typer.Argument(metavar="B", help="The candidate, likewise.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")]
 
 
@@ -26,10 +28,11 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Interleaved rounds, each form loaded fresh and alone; exit 1 if B is not faster than A by more than the noise."""
-    store = ArtifactStore(artifacts_folder())
-    baseline, candidate, machine = store.find(a), store.find(b), get_device(device)
+    store, machine = ArtifactStore(artifacts_folder()), get_device(device)
     from edgekit.pipeline.alone import compare
+    from edgekit.pipeline.named import artifact_named
 
+    baseline, candidate = (artifact_named(text, machine, store) for text in (a, b))
     found = compare(
         baseline, candidate, machine, store, threads=threads, on_round=lambda r: note(f"measure: round {r.index + 1}")
     )
@@ -37,5 +40,6 @@ def command(
         show_json(found)
     else:
         table = measurement_table((found.baseline, found.candidate)).splitlines()
-        say_lines((*table, comparison_words(found.comparison), *(f"  note: {remark}" for remark in found.remarks)))
+        notes = (f"  note: {remark}" for remark in found.comparison.remarks)
+        say_lines((*table, comparison_words(found.comparison), *notes))
     raise typer.Exit(0 if found.comparison.verdict == "faster" else 1)

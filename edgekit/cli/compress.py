@@ -35,7 +35,7 @@ def command(
     from edgekit.pipeline.job import open_job
 
     with shown() as listener:
-        made = compress(open_job(project), steps, goal, out, listen=listener)
+        made = compress(open_job(project, listen=listener), steps, goal, out, listen=listener)
     if json:
         show_json(made)
         return

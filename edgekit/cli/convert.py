@@ -29,7 +29,7 @@ def command(
 
     with shown() as listener:
         store, weights = ArtifactStore(artifacts_folder()), WeightStore(weights_folder())
-        built = build(open_job(project), steps, goal, store, weights, listen=listener)
+        built = build(open_job(project, listen=listener), steps, goal, store, weights, listen=listener)
     if json:
         show_json(built)
         return

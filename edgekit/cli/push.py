@@ -13,7 +13,11 @@ from edgekit.store.home import artifacts_folder, ledger_url
 from edgekit.store.ledger import Ledger
 
 ArtifactName = Annotated[
-    str, typer.Argument(metavar="ARTIFACT", help="An artifact's id, a unique beginning of it, or name@beginning.")
+    str,
+    typer.Argument(
+        metavar="ARTIFACT",
+        help="An id, a unique beginning of one, name@beginning, an artifact's folder, or a model file.",
+    ),
 ]
 Slot = Annotated[str | None, typer.Option("--name", help="The name it is installed under; default: the artifact's.")]
 
@@ -23,8 +27,11 @@ def command(
 ) -> None:
     """It is verified here, its bytes are checked there, and only then it takes the place of the version before."""
     store = ArtifactStore(artifacts_folder())
-    found, machine = store.find(artifact), get_device(device)
+    machine = get_device(device)
+    from edgekit.pipeline.named import artifact_named
     from edgekit.pipeline.push import push
+
+    found = artifact_named(artifact, machine, store)
 
     with Ledger(ledger_url()) as ledger, shown() as listener:
         pushed = push(found, machine, store, ledger, name=name, listen=listener)

@@ -52,8 +52,8 @@ def command(
     from edgekit.store.weights import WeightStore
 
     store = ArtifactStore(artifacts_folder())
-    job = open_job(project, max_drop=max_drop)
     with Ledger(ledger_url()) as ledger, shown() as listener:
+        job = open_job(project, max_drop=max_drop, listen=listener)
         study = tune(
             job, machine, goal or fitting_target(machine), store, WeightStore(weights_folder()), ledger,
             install_choice=install, listen=listener,

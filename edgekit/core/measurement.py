@@ -98,7 +98,8 @@ class Ratio(Noun, frozen=True, kw_only=True):
 class Comparison(Noun, frozen=True, kw_only=True):
     """A candidate against a baseline, in the same rounds on one device.
 
-    `ratio` is the judged one, on the clock that `clock` names: wall, unless other programs disturbed it.
+    `ratio` is the judged one, on the clock that `clock` names: wall, unless other programs disturbed it. `remarks` say
+    what a reader of the figures should know: heat, other programs, drift.
     """
 
     device: str
@@ -109,6 +110,7 @@ class Comparison(Noun, frozen=True, kw_only=True):
     wall: Ratio
     cpu: Ratio
     verdict: Literal["faster", "slower", "no difference"]
+    remarks: tuple[str, ...] = ()
 
 
 class Quality(Noun, frozen=True, kw_only=True):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from edgekit.core.model import TensorSpec
 from edgekit.core.target import Target
-from edgekit.errors import TargetError
+from edgekit.errors import ArtifactError, TargetError
 
 if TYPE_CHECKING:
     from edgekit.models.program import Program
@@ -37,11 +38,31 @@ class Format(Protocol):
         Raises: as `lower`.
         """
 
+    def inputs(self, path: Path) -> tuple[TensorSpec, ...]:
+        """What a file takes; a free batch counts as 1. Called in a child process, as `run`.
+
+        Raises: ArtifactError if the runtime refuses the file, or another size is free.
+        """
+
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
         """The outputs of a file for inputs with the sample first, one for each sample, whatever the file's batch is.
 
         Called in a child process (`edgekit.formats.child.run_model`): a damaged file may end the process it is run in.
         """
+
+
+def fixed(name: str, sizes: Sequence[object], dtype: str, path: Path) -> TensorSpec:
+    """An input of a file: a batch that is free (no number, or below 1) is 1.
+
+    Raises: ArtifactError if any other size is free.
+
+    >>> fixed("x", ["N", 3], "float32", Path("m.onnx")).shape
+    (1, 3)
+    """
+    shape = [size if isinstance(size, int) and size > 0 else None for size in sizes]
+    if None in shape[1:]:
+        raise ArtifactError(f"{path.name}: input {name} has free sizes {list(sizes)}: write the file with fixed ones")
+    return TensorSpec(name=name, shape=tuple(size or 1 for size in shape), dtype=dtype)
 
 
 def in_batches(

@@ -12,7 +12,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from edgekit import errors
 from edgekit.errors import ArtifactError, ConvertError, EdgekitError
 from edgekit.formats.base import get_format
+from edgekit.store.scratch import scratch
 
 MEMORY_BYTES = 8 << 30
 DEADLINE_S = 600.0
@@ -54,8 +54,7 @@ def call_in_child(
     Raises: edgekit's own errors as the function raised them; `error` for all else: any other exception, a crash, no
     answer within `deadline_s`, too little memory.
     """
-    with tempfile.TemporaryDirectory(prefix="edgekit-child-") as scratch:
-        folder = Path(scratch)
+    with scratch() as folder:
         np.savez(folder / "in.npz", **dict(arrays or {}))  # type: ignore[arg-type]
         limits = {"memory_bytes": memory_bytes, "parent": os.getpid()}
         (folder / "job.json").write_text(json.dumps({"function": function, "job": dict(job), **limits}))

@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from edgekit.core.model import TensorSpec
 from edgekit.core.noun import digest
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError
-from edgekit.formats.base import in_batches
+from edgekit.formats.base import fixed, in_batches
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 NEWEST_OPSET = 20
 LEAST_EXPORT = 18
 """torch writes these opsets; a target below gets the file rewritten."""
+_DTYPES = {
+    f"tensor({word})": dtype
+    for word, dtype in {
+        "float": "float32", "float16": "float16", "double": "float64", "bool": "bool", "int8": "int8", "uint8": "uint8",
+        "int16": "int16", "int32": "int32", "int64": "int64",
+    }.items()
+}  # fmt: skip
 _OP = re.compile(r"OpOverload\(op='([\w.]+)'")
 
 
@@ -66,21 +74,38 @@ class OnnxFormat:
             kept[opset] = _export(program, opset)
         return kept[opset]
 
+    def inputs(self, path: Path) -> tuple[TensorSpec, ...]:
+        """As `Format.inputs`, by onnxruntime."""
+        try:
+            return tuple(fixed(i.name, i.shape, _DTYPES[i.type], path) for i in self._session(path, 1).get_inputs())
+        except KeyError as error:
+            raise ArtifactError(f"{path.name}: an input is a {error.args[0]}: want tensors of numbers") from None
+
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
         """As `Format.run`, by onnxruntime with all its optimizations.
 
         Raises: ArtifactError if onnxruntime refuses the file or the inputs.
         """
+        session = self._session(path, threads)
+        names = [i.name for i in session.get_inputs()]
+        batch = session.get_inputs()[0].shape[0]
+        try:
+            return in_batches(
+                lambda feed: session.run(None, dict(zip(names, feed, strict=True))), inputs,
+                batch if isinstance(batch, int) else 1,
+            )  # fmt: skip
+        except Exception as error:
+            raise ArtifactError(f"{path.name}: onnxruntime refuses it: {_first_line(error)}") from error
+
+    def _session(self, path: Path, threads: int) -> Any:
+        """Raises: ArtifactError if onnxruntime refuses the file."""
         ort = require("onnxruntime", extra=self.extra)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            names = [i.name for i in session.get_inputs()]
-            batch = session.get_inputs()[0].shape[0]
-            return in_batches(lambda feed: session.run(None, dict(zip(names, feed, strict=True))), inputs, batch)
+            return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise ArtifactError(f"{path.name}: onnxruntime refuses it: {_first_line(error)}") from error
 

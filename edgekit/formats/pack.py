@@ -1,22 +1,31 @@
-"""A model file with its test vectors and its provenance, as one folder: an artifact."""
+"""A model file with its test vectors and, where edgekit made it, its provenance, as one folder: an artifact."""
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edgekit.core.artifact import Artifact, FileEntry, Provenance, content_id
-from edgekit.core.noun import to_json
+from edgekit.core.model import TensorSpec
+from edgekit.core.noun import digest, from_json, to_json
 from edgekit.core.target import Target
-from edgekit.formats.vectors import make_vectors, write_vectors
+from edgekit.errors import ArtifactError
+from edgekit.formats.base import get_format
+from edgekit.formats.child import call_in_child
+from edgekit.formats.vectors import Vectors, make_vectors, synthetic, write_vectors
 from edgekit.models.data import Samples
-from edgekit.models.program import Program
 from edgekit.store.artifacts import DESCRIPTION
 from edgekit.store.files import sha256_of
+
+if TYPE_CHECKING:
+    from edgekit.models.program import Program
 
 VECTORS = "vectors.npz"
 
 
 def package(
-    program: Program, target: Target, model_file: Path, *,
+    program: "Program", target: Target, model_file: Path, *,
     folder: Path, key: str, name: str, provenance: Provenance | None = None,
     samples: Samples | None = None, seed: int = 0,
 ) -> Artifact:  # fmt: skip
@@ -27,7 +36,53 @@ def package(
 
     Raises: ProjectError if the samples do not fit the model.
     """
-    vectors = make_vectors(program, samples, seed)
+    vectors, spec = make_vectors(program, samples, seed), program.spec
+    return _written(
+        folder, model_file, vectors, target, inputs=spec.inputs, outputs=spec.outputs, key=key, name=name,
+        provenance=provenance,
+    )  # fmt: skip
+
+
+def wrap(model_file: Path, target: Target, folder: Path) -> Artifact:
+    """Writes an artifact of a file that edgekit did not make into `folder`, named as the file is.
+
+    Its test vectors are seeded noise and what the file itself gives for it on the host: they say that a device computes
+    what the host does, and nothing of how good the model is.
+
+    Raises: ArtifactError: the runtime refuses the file, or an input's size is free; MissingExtraError.
+    """
+    answer = call_in_child(
+        "edgekit.formats.pack:look_into", {"format": target.format, "path": str(model_file)},
+        what=f"{model_file.name}: its runtime", error=ArtifactError,
+    )  # fmt: skip
+    inputs = from_json(answer.value, tuple[TensorSpec, ...], model_file.name)
+    given = tuple(answer.arrays[f"in_{i}"] for i in range(len(inputs)))
+    made = tuple(answer.arrays[f"out_{i}"] for i in range(len(answer.arrays) - len(inputs)))
+    floats = (0.0,) * len(made)
+    vectors = Vectors(given, made, floats, quantized=True, rounding=floats)
+    batch = inputs[0].shape[0]
+    outputs = tuple(
+        TensorSpec(name=f"out_{i}", shape=(batch, *array.shape[1:]), dtype=str(array.dtype))
+        for i, array in enumerate(made)
+    )
+    key = digest("file", sha256_of(model_file), target.name)
+    return _written(folder, model_file, vectors, target, inputs=inputs, outputs=outputs, key=key, name=model_file.stem)
+
+
+def look_into(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
+    """In the child: what a file takes, seeded noise of that kind, and what the file gives for it."""
+    back_end, path, draw = get_format(job["format"]), Path(job["path"]), np.random.default_rng(0)
+    takes = back_end.inputs(path)
+    given = tuple(synthetic(tensor, np.empty(0), draw) for tensor in takes)
+    made = back_end.run(path, given)
+    arrays = {f"in_{i}": array for i, array in enumerate(given)} | {f"out_{i}": array for i, array in enumerate(made)}
+    return to_json(takes).decode(), arrays
+
+
+def _written(
+    folder: Path, model_file: Path, vectors: Vectors, target: Target, *, inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...], key: str, name: str, provenance: Provenance | None = None,
+) -> Artifact:  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model_file, folder / model_file.name)
     write_vectors(folder / VECTORS, vectors)
@@ -37,8 +92,8 @@ def package(
     )
     artifact = Artifact(
         id=content_id(files), key=key, name=name, format=target.format, target=target.name, files=files,
-        model_file=model_file.name, vectors=VECTORS, inputs=program.spec.inputs, outputs=program.spec.outputs,
-        requires=target.requires, provenance=provenance,
+        model_file=model_file.name, vectors=VECTORS, inputs=inputs, outputs=outputs, requires=target.requires,
+        provenance=provenance,
     )  # fmt: skip
     (folder / DESCRIPTION).write_bytes(to_json(artifact))
     return artifact

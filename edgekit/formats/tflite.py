@@ -1,18 +1,19 @@
 """TFLite, run by LiteRT with XNNPACK. Written by litert-torch in a child process; inputs and outputs stay float."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekit.core.model import TensorSpec
 from edgekit.core.noun import digest
 from edgekit.core.target import Target
-from edgekit.errors import ConvertError, TargetError
-from edgekit.formats.base import in_batches
+from edgekit.errors import ArtifactError, ConvertError, TargetError
+from edgekit.formats.base import fixed, in_batches
 from edgekit.formats.child import call_in_child
 from edgekit.models.extras import require
+from edgekit.store.scratch import scratch
 
 if TYPE_CHECKING:
     from edgekit.models.program import Program
@@ -42,11 +43,16 @@ class TfliteFormat:
         _convert(program, target, tuple(dict.fromkeys(jobs)))
         return tuple(path for _, path in jobs)
 
+    def inputs(self, path: Path) -> tuple[TensorSpec, ...]:
+        """As `Format.inputs`, by LiteRT."""
+        return tuple(
+            fixed(d["name"], [int(size) for size in d["shape_signature"]], np.dtype(d["dtype"]).name, path)
+            for d in self._interpreter(path, 1).get_input_details()
+        )
+
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
         """As `Format.run`. Integers are cast to the width that the file has: 64-bit ones are 32-bit there."""
-        runtime = require("ai_edge_litert.interpreter", extra=self.extra)
-        interpreter = runtime.Interpreter(model_path=str(path), num_threads=threads)
-        interpreter.allocate_tensors()
+        interpreter = self._interpreter(path, threads)
         takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
 
         def call(batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
@@ -56,6 +62,16 @@ class TfliteFormat:
             return tuple(interpreter.get_tensor(detail["index"]) for detail in gives)
 
         return in_batches(call, inputs, int(takes[0]["shape"][0]))
+
+    def _interpreter(self, path: Path, threads: int) -> Any:
+        """Raises: ArtifactError if LiteRT refuses the file."""
+        runtime = require("ai_edge_litert.interpreter", extra=self.extra)
+        try:
+            interpreter = runtime.Interpreter(model_path=str(path), num_threads=threads)
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise ArtifactError(f"{path.name}: LiteRT refuses it: {error}") from error
+        return interpreter
 
 
 def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[str], Path]]) -> None:
@@ -69,12 +85,12 @@ def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[
         raise TargetError(
             f"target {target.name}: TFLite holds int8-affine activations, not {target.numerics.activations}"
         )
-    with tempfile.TemporaryDirectory(prefix="edgekit-tflite-") as scratch:
-        write_program(program, Path(scratch))
-        made = [(mix, path, Path(scratch) / f"{i}.tflite") for i, (mix, path) in enumerate(jobs)]
+    with scratch() as folder:
+        write_program(program, folder)
+        made = [(mix, path, folder / f"{i}.tflite") for i, (mix, path) in enumerate(jobs)]
         call_in_child(
             "edgekit.formats.tflite:convert",
-            {"program": scratch, "files": [(sorted(mix), str(file)) for mix, _, file in made]},
+            {"program": str(folder), "files": [(sorted(mix), str(file)) for mix, _, file in made]},
             what=f"model {program.spec.name} as TFLite",
             deadline_s=CONVERT_DEADLINE_S, memory_bytes=CONVERT_MEMORY_BYTES,
         )  # fmt: skip

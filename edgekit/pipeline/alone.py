@@ -1,10 +1,8 @@
 """The stages by themselves: build one recipe for one target, compare two artifacts on one device."""
 
-import tempfile
 from collections.abc import Callable
 
 from edgekit import __version__
-from edgekit.bench.remarks import remarks
 from edgekit.bench.session import Bench, Form, Plan
 from edgekit.catalog import get_target
 from edgekit.core.artifact import Artifact
@@ -27,8 +25,6 @@ class Compared(Noun, frozen=True, kw_only=True):
     comparison: Comparison
     baseline: Measurement
     candidate: Measurement
-    remarks: tuple[str, ...] = ()
-    """What a reader of the figures should know: heat, other programs, drift."""
 
 
 def compare(
@@ -62,8 +58,7 @@ def compare(
             for form, artifact in zip(forms, (baseline, candidate), strict=True)
         )  # fmt: skip
         comparison = bench.comparison(rounds, device.name, baseline.id, candidate.id)
-        said = remarks(rounds, baseline.id, threads=threads)
-        return Compared(comparison=comparison, baseline=one, candidate=other, remarks=said)
+        return Compared(comparison=comparison, baseline=one, candidate=other)
 
 
 def bench_on(transport: Transport, device: Device, options: Options) -> Bench:
@@ -88,8 +83,3 @@ def tools() -> tuple[tuple[str, str], ...]:
 
     names = ("torch", "torchao", "onnx", "onnxscript", "onnxruntime")
     return (("edgekit", __version__), *((name, version(name)) for name in names))
-
-
-def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder of this process's own, removed when it is left."""
-    return tempfile.TemporaryDirectory(prefix="edgekit-")

@@ -1,6 +1,5 @@
 """One recipe for one target: compress, lower, package, verify, score."""
 
-from pathlib import Path
 
 from edgekit.core.artifact import Artifact, Provenance
 from edgekit.core.measurement import Quality
@@ -12,11 +11,12 @@ from edgekit.formats.child import run_model
 from edgekit.formats.pack import package
 from edgekit.formats.verify import Verdict, verify
 from edgekit.models.evaluate import Split
-from edgekit.pipeline.alone import scratch, tools
+from edgekit.pipeline.alone import tools
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.job import Job
 from edgekit.pipeline.programs import program_of
 from edgekit.store.artifacts import ArtifactStore, read_artifact
+from edgekit.store.scratch import scratch
 from edgekit.store.weights import WeightStore
 
 
@@ -47,13 +47,13 @@ def build(
         program = program_of(job, recipe, target, weights, features=features, listen=listen)
         provenance = Provenance(recipe=recipe, model=model, data=job.data_digests(), tools=used)
         with scratch() as folder:
-            path = get_format(target.format).lower(program, target, Path(folder) / "lowered")
+            path = get_format(target.format).lower(program, target, folder / "lowered")
             package(
-                program, target, path, folder=Path(folder) / "artifact", key=key, name=job.project.name,
+                program, target, path, folder=folder / "artifact", key=key, name=job.project.name,
                 provenance=provenance, samples=job.data.get("vectors"), seed=job.project.seed,
             )  # fmt: skip
-            verify(read_artifact(Path(folder) / "artifact"), Path(folder) / "artifact")
-            artifact = store.add(Path(folder) / "artifact")
+            verify(read_artifact(folder / "artifact"), folder / "artifact")
+            artifact = store.add(folder / "artifact")
     listen(Event(stage="evaluate", text=f"verifying and scoring {artifact.id[:12]}"))
     verdict = verify(artifact, store.folder(artifact))
     return Built(artifact=artifact, verdict=verdict, quality=quality_of(job, artifact, store, split))

@@ -7,10 +7,10 @@ from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
 
 
-def fitting_target(device: Device) -> Target:
-    """The target that asks most of the device, among those it can run.
+def fitting_target(device: Device, format: str = "onnx") -> Target:  # noqa: A002
+    """The target of `format` that asks most of the device, among those it can run.
 
     Raises: TargetError if there is none; UnreachableError, DeviceError.
     """
     with connect(device) as transport:
-        return default_target(gather(transport, device))
+        return default_target(gather(transport, device), format)

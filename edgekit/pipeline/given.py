@@ -49,7 +49,7 @@ def given_job(
             )
         project, root = _opened(model)
         own = evaluate if callable(evaluate) else None
-        return make_job(_worded(project, evaluate, max_drop, name, words), root, metric=own)
+        return make_job(_worded(project, evaluate, max_drop, name, words), root, metric=own, listen=listen)
     if "calibration" not in given:
         raise UsageError("calibration: want samples to take ranges from: arrays, (inputs, labels), or batches of them")
     roles = dict.fromkeys(("calibration", "validation", "test", *given), IN_PYTHON)

@@ -19,7 +19,7 @@ from edgekit.models.load import load_model
 from edgekit.models.model import Model
 from edgekit.models.plain import takes_any_batch
 from edgekit.models.predict import check_deterministic, predict
-from edgekit.pipeline.events import Event, Listener
+from edgekit.pipeline.events import Event, Listener, silent
 
 BATCH = 32
 """Samples that the float model is given at a time, where it takes any number."""
@@ -89,12 +89,12 @@ class Job:
         return score(self.project.metric, split, outputs, reference, labels, self.metric)
 
 
-def open_job(path: Path, *, max_drop: str | float | None = None) -> Job:
+def open_job(path: Path, *, max_drop: str | float | None = None, listen: Listener = silent) -> Job:
     """The job that the project file at `path` names; `max_drop` wins over the file's.
 
     Raises: ProjectError, ModelError: what is missing or wrong, and where.
     """
-    return make_job(read_project(path), path.resolve().parent, max_drop=max_drop)
+    return make_job(read_project(path), path.resolve().parent, max_drop=max_drop, listen=listen)
 
 
 def read_project(path: Path) -> Project:
@@ -107,7 +107,10 @@ def read_project(path: Path) -> Project:
     return project_from_toml(path.read_text(encoding="utf-8"), str(path))
 
 
-def make_job(project: Project, root: Path, *, max_drop: str | float | None = None, metric: Metric | None = None) -> Job:
+def make_job(
+    project: Project, root: Path, *,
+    max_drop: str | float | None = None, metric: Metric | None = None, listen: Listener = silent,
+) -> Job:  # fmt: skip
     """As `open_job`, of a project that is already read; its paths are relative to `root`.
 
     `metric` is a function in place of the one that the project names.
@@ -116,10 +119,14 @@ def make_job(project: Project, root: Path, *, max_drop: str | float | None = Non
         parse_drop(max_drop, "--max-drop")
         source = msgspec.structs.replace(project.metric, max_drop=max_drop)
         project = msgspec.structs.replace(project, metric=source)
+    listen(Event(stage="load", text=f"model {project.model.source}"))
     model = load_model(project.model, root, project.name)
     rank = len(model.spec.inputs[0].shape)
-    sources = {role: getattr(project.data, role) for role in ROLES}
-    data = {role: load_samples(where, role, root, rank) for role, where in sources.items() if where is not None}
+    data: dict[str, Samples] = {}
+    for role in ROLES:
+        if (where := getattr(project.data, role)) is not None:
+            listen(Event(stage="load", text=f"{role} samples of {where}"))
+            data[role] = load_samples(where, role, root, rank)
     return checked(Job(project, root, model, data, metric or load_metric(project.metric, root)))
 
 

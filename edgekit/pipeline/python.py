@@ -174,15 +174,17 @@ def compare(
 ) -> "Compared":
     """Two artifacts on one device, in interleaved rounds: the ratio of their times with its interval, and each alone.
 
-    An artifact is named by its id, a unique beginning of it, or name@beginning.
+    An artifact is named by its id, a unique beginning of it, name@beginning, its folder, or a model file, which
+    edgekit need not have made.
 
     Raises: EdgekitError.
     """
     from edgekit.pipeline.alone import compare as compare_on
+    from edgekit.pipeline.named import artifact_named
 
-    store = ArtifactStore(artifacts_folder())
-    one, other = (_artifact(store, a) for a in (baseline, candidate))
-    return compare_on(one, other, _device(device), store, threads=threads, on_round=on_round)
+    store, machine = ArtifactStore(artifacts_folder()), _device(device)
+    one, other = (artifact_named(_text(a), machine, store) for a in (baseline, candidate))
+    return compare_on(one, other, machine, store, threads=threads, on_round=on_round)
 
 
 def push(
@@ -190,13 +192,17 @@ def push(
 ) -> "Pushed":
     """Makes an artifact the active version of the model `name` (default: its own) on a device; it is verified before.
 
+    It is named as in `compare`.
+
     Raises: EdgekitError.
     """
+    from edgekit.pipeline.named import artifact_named
     from edgekit.pipeline.push import push as push_to
 
-    store = ArtifactStore(artifacts_folder())
+    store, machine = ArtifactStore(artifacts_folder()), _device(device)
+    found = artifact_named(_text(artifact), machine, store)
     with Ledger(ledger_url()) as ledger:
-        return push_to(_artifact(store, artifact), _device(device), store, ledger, name=name, listen=listen)
+        return push_to(found, machine, store, ledger, name=name, listen=listen)
 
 
 def artifact_folder(artifact: Artifact | str) -> Path:
@@ -205,7 +211,7 @@ def artifact_folder(artifact: Artifact | str) -> Path:
     Raises: UsageError if there is none of that name; ArtifactError if it is damaged.
     """
     store = ArtifactStore(artifacts_folder())
-    return store.folder(_artifact(store, artifact))
+    return store.folder(store.find(_text(artifact)))
 
 
 def write_report(study: Study, path: "PathLike[str] | str" = "report.html") -> None:
@@ -222,8 +228,8 @@ def _device(device: str | Device) -> Device:
     return get_device(device) if isinstance(device, str) else device
 
 
-def _artifact(store: ArtifactStore, artifact: Artifact | str) -> Artifact:
-    return store.find(artifact.id if isinstance(artifact, Artifact) else artifact)
+def _text(artifact: Artifact | str) -> str:
+    return artifact.id if isinstance(artifact, Artifact) else artifact
 
 
 def _recipe(recipe: Recipe | str) -> Recipe:

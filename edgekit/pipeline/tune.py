@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
@@ -19,7 +18,7 @@ from edgekit.devices.facts import gather
 from edgekit.devices.prepare import check_measures
 from edgekit.devices.push import collecting, install
 from edgekit.errors import StorageError, StoreError, UnreachableError
-from edgekit.pipeline.alone import scratch, tools
+from edgekit.pipeline.alone import tools
 from edgekit.pipeline.answers import Answers
 from edgekit.pipeline.build import build, quality_of
 from edgekit.pipeline.choices import cannot_be_cut, space_of
@@ -31,6 +30,7 @@ from edgekit.search.search import Search
 from edgekit.search.space import Space
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.ledger import Ledger
+from edgekit.store.scratch import scratch
 from edgekit.store.weights import WeightStore
 
 
@@ -49,7 +49,7 @@ def tune(
     job.score_float(listen)
     with (
         connect(device) as transport,
-        scratch() as made,
+        scratch() as folder,
         _kept_when_cut(), collecting(transport, device),
     ):  # fmt: skip
         listen(Event(stage="device", text=f"asking {device.name} what it is"))
@@ -58,7 +58,7 @@ def tune(
         space = space_of(job, target)
         key = digest("study", job.digest, facts.lasting(), target, space, tools())[:32]
         study = _opened(ledger, key, job, device, target)
-        folder, features = Path(made), facts.features
+        features = facts.features
         workshop = Workshop(job, space, target, weights, folder, features=features, listen=listen)
         answers = Answers(job, space, target, workshop, transport, device, facts, ledger, key, folder, listen)
         done = _search(job, space, answers, ledger, study, began)

@@ -118,7 +118,8 @@ def _headline(beliefs: Beliefs, choice: Point) -> list[str]:
     comparison = record.comparison(choice)
     if comparison is not None:
         words.append(f"{_ratio(comparison)} of float's time")
-    return [", ".join(words) + f" ({count})."]
+    notes = [f"While it was measured {remark}." for remark in comparison.remarks] if comparison is not None else []
+    return [", ".join(words) + f" ({count}).", *notes]
 
 
 def _ratio(comparison: Comparison) -> str:

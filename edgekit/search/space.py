@@ -159,6 +159,6 @@ def to_recipe(
             Recover(epochs=epochs if fidelity == "full" else 0.0),
         ]
     if point.int8:
-        layers = tuple((name, "int8") for name in point.int8)
+        layers: tuple[tuple[str, Precision], ...] = tuple((name, "int8") for name in point.int8)
         steps.append(Quantize(default="fp32", layers=layers, ranges=ranges, rounding=rounding))
     return Recipe(step=tuple(steps), seed=seed)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from disks import small_disk
 from sshd import Sshd, free_port, write_key
 
 from edgekit.cli.main import run
@@ -98,3 +99,46 @@ def test_debug_shows_where_it_came_from(project: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert "Traceback" in said
     assert "puhses" in said.splitlines()[-1]
+
+
+OLDER = """
+import onnxruntime
+
+
+def refuse(*_, **__):
+    raise RuntimeError("Unsupported model IR version: 10, max supported IR version: 9")
+
+
+onnxruntime.InferenceSession = refuse
+"""
+
+
+def test_a_runtime_that_refuses_the_model_is_quoted_and_nothing_stays_there(
+    project: Path, sshd: Sshd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older" / "sitecustomize.py").write_text(OLDER)
+    python = script(tmp_path / "python", f'PYTHONPATH={tmp_path}/older:$PYTHONPATH exec {sys.executable} "$@"')
+    root = tmp_path / "root"
+    add_device(sshd.device(root, python=python))
+    assert run(["tune", "project.toml", "--device", "board"]) == 10
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    line = said.splitlines()[-1]
+    assert line.startswith("edgekit: ")
+    assert "Unsupported model IR version: 10" in line
+    assert not list(root.rglob("*.onnx"))
+    assert not Path("report.html").exists()
+
+
+@pytest.mark.parametrize("room", ["16k", "200k"])
+def test_a_device_without_room_is_said_to_be_full(
+    project: Path, sshd: Sshd, tmp_path: Path, capsys: pytest.CaptureFixture[str], room: str
+) -> None:
+    with small_disk(tmp_path / "disk", room) as disk:
+        add_device(sshd.device(disk / "root"))
+        assert run(["tune", "project.toml", "--device", "board"]) == 8
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        assert said.splitlines()[-1].startswith("edgekit: board: ")
+        assert not list(disk.rglob("*.onnx"))

@@ -5,19 +5,20 @@ from edgekit.core.measurement import Reading, Round
 def rounds(wall: list[float], cpu: list[float] | None = None, *, steady: bool = True, **more: object) -> list[Round]:
     made = []
     for i, (w, c) in enumerate(zip(wall, cpu or wall, strict=True)):
-        one = Reading(
-            artifact="a", wall_s=(w,), cpu_s=(c,), load_s=0.1, first_call_s=0.1, warmup_calls=0, steady=steady
+        readings = tuple(
+            Reading(artifact=name, wall_s=(w,), cpu_s=(c,), load_s=0.1, first_call_s=0.1, warmup_calls=0, steady=flat)
+            for name, flat in (("a", steady), ("b", True))
         )
-        made.append(Round(index=i, readings=(one,), **more))  # type: ignore[arg-type]
+        made.append(Round(index=i, readings=readings, **more))  # type: ignore[arg-type]
     return made
 
 
 def test_a_quiet_device_leaves_nothing_to_say() -> None:
-    assert remarks(rounds([1.0, 1.01, 0.99, 1.0, 1.0, 1.01], temperature_c=40.0), "a") == ()
+    assert remarks(rounds([1.0, 1.01, 0.99, 1.0, 1.0, 1.01], temperature_c=40.0), "a", "b") == ()
 
 
 def test_a_baseline_that_slows_steadily_is_said_with_its_share() -> None:
-    found = remarks(rounds([1.0, 1.04, 1.08, 1.12, 1.16, 1.2]), "a")
+    found = remarks(rounds([1.0, 1.04, 1.08, 1.12, 1.16, 1.2]), "a", "b")
     assert found == ("the baseline became 20% slower over the rounds",)
 
 
@@ -26,8 +27,8 @@ def test_a_baseline_that_only_scatters_has_no_drift() -> None:
 
 
 def test_other_programs_throttling_and_unsteady_forms_are_said() -> None:
-    found = remarks(rounds([2.0] * 5, [1.0] * 5, steady=False, throttled=True), "a")
+    found = remarks(rounds([2.0] * 5, [1.0] * 5, steady=False, throttled=True), "a", "b")
     assert len(found) == 3
     assert "other programs" in found[0]
     assert "throttled" in found[1]
-    assert found[2] == "a found no steady state in 5 of 5 loads"
+    assert found[2] == "the baseline found no steady state in 5 of 5 loads"

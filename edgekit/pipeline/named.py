@@ -1,0 +1,38 @@
+"""The artifact that a user's word names: one of the store, a folder, or a model file that edgekit did not make."""
+
+import os
+from pathlib import Path
+
+from edgekit.core.artifact import Artifact
+from edgekit.core.device import Device
+from edgekit.errors import UsageError
+from edgekit.formats.base import format_names
+from edgekit.formats.pack import wrap
+from edgekit.pipeline.fitting import fitting_target
+from edgekit.store.artifacts import ArtifactStore
+from edgekit.store.scratch import scratch
+
+
+def artifact_named(text: str, device: Device, store: ArtifactStore) -> Artifact:
+    """An id, a unique beginning of one or name@beginning; else the path of an artifact's folder, or of a model file.
+
+    What a path names is taken into the store. A model file (its suffix is its format) is for the target that fits
+    `device`.
+
+    Raises: UsageError if there is none; ArtifactError if it is damaged, or its runtime refuses it; TargetError;
+    UnreachableError, DeviceError.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return store.add(path)
+    kind = path.suffix.removeprefix(".")
+    if path.is_file():
+        if kind not in format_names():
+            raise UsageError(f"{text}: want a model file that ends in .{', .'.join(format_names())}, or a folder")
+        target = fitting_target(device, kind)
+        with scratch() as folder:
+            wrap(path, target, folder / "artifact")
+            return store.add(folder / "artifact")
+    if kind in format_names() or os.sep in text:
+        raise UsageError(f"{text}: no such file or folder")
+    return store.find(text)
