@@ -1,6 +1,5 @@
 """One recipe for one target: compress, lower, package, verify, score."""
 
-
 from edgekit.core.artifact import Artifact, Provenance
 from edgekit.core.measurement import Quality
 from edgekit.core.noun import Noun, digest

@@ -105,7 +105,7 @@ def _search(job: Job, space: Space, answers: Answers, ledger: Ledger, study: Stu
     budget = job.project.budget
     effort = Effort(pushes=budget.pushes, shapes=budget.shapes, tunings=budget.tunings)
     search = Search(space, Goal(minimise=job.project.minimise), effort, job.project.seed)
-    ends = time.monotonic() + budget.minutes * 60
+    ends = time.monotonic() + budget.minutes * 60 - study.seconds  # of all the runs that the study has taken
     while not isinstance(question := search.ask(), Done):
         kept = ledger.answer(study.id, question.digest)
         if kept is None:

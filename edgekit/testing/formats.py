@@ -96,6 +96,12 @@ class FormatContract:
         assert capfd.readouterr().out == ""
         assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
 
+    def test_a_file_says_what_the_model_takes(
+        self, back_end: Format, program: Program, files: tuple[Path, ...]
+    ) -> None:
+        [takes] = back_end.inputs(files[0])
+        assert (takes.shape, takes.dtype) == (program.spec.inputs[0].shape, "float32")
+
     def test_an_int8_file_computes_what_the_program_computes(self, program: Program, files: tuple[Path, ...]) -> None:
         inputs = images(64, seed=1).inputs
         got = run_model(self.target.format, files[0], inputs)[0]

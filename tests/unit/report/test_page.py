@@ -262,7 +262,8 @@ def test_a_browser_draws_the_plots_fits_the_width_runs_no_name_and_sorts(tmp_pat
           const first = () => d.querySelector("table.trials tbody tr").cells[2].dataset.key;
           head.firstElementChild.click(); const least = first(); head.firstElementChild.click();
           document.documentElement.dataset.found = JSON.stringify({{
-            plots: d.querySelectorAll(".plot .main-svg").length, hit: w.hit || 0, wide: d.documentElement.scrollWidth,
+            plots: d.querySelectorAll(".plot .main-svg").length,
+            drawn: Math.max(...[...d.querySelectorAll(".main-svg")].map(one => one.getBoundingClientRect().right)), hit: w.hit || 0, wide: d.documentElement.scrollWidth,
             least: +least, most: +first(), requests: w.performance.getEntriesByType("resource").length }});
         }}, 500)</script>"""
     )
@@ -281,6 +282,7 @@ def test_a_browser_draws_the_plots_fits_the_width_runs_no_name_and_sorts(tmp_pat
     assert seen["plots"] >= 2
     assert seen["hit"] == 0, "a name ran as a script"
     assert seen["wide"] <= width, "the page is wider than its window"
+    assert seen["drawn"] <= width, "a plot is cut off"
     assert seen["requests"] == 0
     assert seen["least"] < seen["most"]
 
