@@ -3,11 +3,11 @@
 `python benchmarks/select_regret.py [--quick] [--json] [--reuse]`: each block of a net is float or int8; every form is
 built, scored and measured, so the best form under a latency limit is known without any model of latency: the least
 loss among forms whose time is at most the limit less 1 %. The search gets fewer pushes than there are forms by far. A
-push is three fresh loads to profile and six to measure (the pipeline takes three, and ten or more); a form's time is
-the least of all its loads. All forms are loaded in turn, many times over: every other load is the truth, and no push
-sees it. Optuna's TPE and NSGA-II choose with the same pushes of six loads in the same run. Losses are the net's own
-(squared error of logits) and, for more cases, log-normal sensitivities not tied to depth with 15 % of interaction.
-`--reuse` takes the times kept by an earlier run.
+push is three fresh loads to profile and six to measure, float's beside it (the pipeline takes three, and ten or more);
+a form's time is the least of all its loads. All forms are loaded in turn, many times over: every other load is the
+truth, and no push sees it. Optuna's TPE and NSGA-II choose with the same pushes of six loads in the same run. Losses
+are the net's own (squared error of logits) and, for more cases, log-normal sensitivities not tied to depth with 15 % of
+interaction. `--reuse` takes the times kept by an earlier run.
 """
 
 import argparse
@@ -104,6 +104,9 @@ class Device:
     def push(self, point: Point, loads: int = MEASURE_LOADS) -> float:
         """Fresh loads: the least of all that were seen of this form."""
         self.pushes += 1
+        return self._loaded(point, loads)
+
+    def _loaded(self, point: Point, loads: int) -> float:
         times = sorted(float(x) for x in self._random.choice(self.net.pool(point), loads, replace=False))
         self._gaps.append(np.log(times[1] / times[0]))
         self._seen.setdefault(point, []).append(times[0])
@@ -113,7 +116,7 @@ class Device:
         """What the pipeline would answer."""
         assert not isinstance(question, Done)
         if isinstance(question, Measure):
-            float_s = self._float_s
+            float_s = self._loaded(self.net.space.float_form, MEASURE_LOADS)  # it is part of every comparison
             return tuple(self._measured(point, float_s) for point in question.points)
         return tuple(self._one(question, point) for point in question.points)
 
@@ -121,8 +124,6 @@ class Device:
         match question:
             case Profile():
                 seconds = self.push(point, PROFILE_LOADS)
-                if point == self.net.space.float_form:
-                    self._float_s = seconds
                 return Profiled(point=point, seconds=seconds, ops=self.net.traces.get(point, ()))
             case Compile():
                 return self.net.compiled[point]
@@ -130,9 +131,9 @@ class Device:
                 return Evaluated(point=point, loss=self.loss(point))
 
     def _measured(self, point: Point, float_s: float) -> Measured:
-        """A push. Loads are late by an exponential time, so the least's error is the median gap to the second least."""
+        """A push. Where n loads are late by exponential times, the least's error is (n - 1) / n of its gap to the next."""
         seconds = self.push(point)
-        error = max(0.003, float(np.median(self._gaps)) / len(self._seen[point]))
+        error = max(0.003, float(np.mean(self._gaps)) * (MEASURE_LOADS - 1) / MEASURE_LOADS)
         value = seconds / float_s
         ratio = Ratio(
             value=value, low=value * np.exp(-1.96 * error), high=value * np.exp(1.96 * error), rounds=MEASURE_LOADS

@@ -147,9 +147,9 @@ def _against_uniforms(record: Record, choice: Point) -> list[str]:
 def _accuracy_of_prices(record: Record) -> list[str]:
     """How far predictions were off, over what was measured."""
     errors = [
-        abs(record.predicted_s[point] / (comparison.ratio.value * record.float_s) - 1)
+        abs(record.predicted[point] / comparison.ratio.value - 1)
         for point in record.measured
-        if point in record.predicted_s and (comparison := record.comparison(point)) is not None
+        if point in record.predicted and (comparison := record.comparison(point)) is not None
     ]
     if not errors:
         return []
@@ -206,12 +206,12 @@ def _candidate(beliefs: Beliefs, point: Point) -> Candidate:
     record = beliefs.record
     scored, compiled, measurement = record.scored(point), record.compiled.get(point), record.measurement(point)
     size = compiled.size_bytes if compiled is not None else None
-    predicted = record.predicted_s.get(point)
+    predicted = record.predicted.get(point)
     return Candidate(
         point=point,
         name=beliefs.space.name(point),
         uniform=beliefs.space.is_uniform(point),
-        predicted_s=float(beliefs.times([point])[0][0]) * record.float_s if predicted is None else predicted,
+        predicted_s=record.float_s * (float(beliefs.times([point])[0][0]) if predicted is None else predicted),
         loss=scored.loss if scored is not None else None,
         quality=scored.quality if scored is not None else (),
         comparison=record.comparison(point),

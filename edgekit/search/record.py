@@ -35,7 +35,8 @@ from edgekit.search.space import Point, Space, Widths
 
 @dataclass
 class Record:
-    """What was told, by point. `predicted_s` is what was expected of a form just before it was first measured."""
+    """What was told, by point. `predicted` is the share of float's time that was expected
+    of a form just before it was first measured."""
 
     space: Space
     goal: Goal
@@ -46,7 +47,7 @@ class Record:
     measured: dict[Point, list[Measured]] = field(default_factory=dict)
     duels: dict[Point, list[Measured]] = field(default_factory=dict)
     failed: dict[Point, str] = field(default_factory=dict)
-    predicted_s: dict[Point, float] = field(default_factory=dict)
+    predicted: dict[Point, float] = field(default_factory=dict)
     farmed: bool = False
     again: int = 0
     """Measurements of forms that had been measured before."""
@@ -74,13 +75,14 @@ class Record:
     @property
     def pushes(self) -> int:
         """Forms that were put on the device, the farm counted as one; a form measured again counts again."""
-        forms = {*self.profiled, *self.measured, *(p for p in self.failed if p in self.predicted_s)}
+        forms = {*self.profiled, *self.measured, *(p for p in self.failed if p in self.predicted)}
         return len(forms) + self.farmed + self.again
 
     @property
     def float_s(self) -> float:
-        """The float form's seconds."""
-        return self.profiled[self.space.float_form].seconds
+        """The float form's seconds: as comparisons saw it, which load it most often; before any, as it was profiled."""
+        seen = [a.measurement.cpu.least_s / a.comparison.cpu.value for some in self.measured.values() for a in some]
+        return float(np.median(seen)) if seen else self.profiled[self.space.float_form].seconds
 
     @property
     def priced(self) -> bool:
@@ -126,7 +128,7 @@ class Record:
             seen += [observed_in(point, answer.comparison.ratio) for answer in answers]
         for point, profile in self.profiled.items():
             if point not in self.measured and point != self.space.float_form:
-                ratio = profile.seconds / self.float_s
+                ratio = profile.seconds / self.profiled[self.space.float_form].seconds
                 seen.append(Observed(point, ratio, LONE_SD * ratio))
         return seen
 

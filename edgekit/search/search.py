@@ -162,7 +162,7 @@ class Search:
         if points:
             times, _ = Beliefs(self.record).times(points)
             for point, time in zip(points, times, strict=True):
-                self.record.predicted_s.setdefault(point, float(time) * self.record.float_s)
+                self.record.predicted.setdefault(point, float(time))
             yield Measure(points=tuple(points), baseline=self.space.float_form)
 
     def _round(self) -> Generator[Question, None, bool]:

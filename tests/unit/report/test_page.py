@@ -263,7 +263,8 @@ def test_a_browser_draws_the_plots_fits_the_width_runs_no_name_and_sorts(tmp_pat
           head.firstElementChild.click(); const least = first(); head.firstElementChild.click();
           document.documentElement.dataset.found = JSON.stringify({{
             plots: d.querySelectorAll(".plot .main-svg").length,
-            drawn: Math.max(...[...d.querySelectorAll(".main-svg")].map(one => one.getBoundingClientRect().right)), hit: w.hit || 0, wide: d.documentElement.scrollWidth,
+            drawn: Math.max(...[...d.querySelectorAll(".main-svg")].map(one => one.getBoundingClientRect().right)),
+            hit: w.hit || 0, wide: d.documentElement.scrollWidth,
             least: +least, most: +first(), requests: w.performance.getEntriesByType("resource").length }});
         }}, 500)</script>"""
     )
