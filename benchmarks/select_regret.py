@@ -131,7 +131,7 @@ class Device:
                 return Evaluated(point=point, loss=self.loss(point))
 
     def _measured(self, point: Point, float_s: float) -> Measured:
-        """A push. Where n loads are late by exponential times, the least's error is (n - 1) / n of its gap to the next."""
+        """A push. If n loads are late by exponential times, the least errs by (n - 1) / n of its gap to the next."""
         seconds = self.push(point)
         error = max(0.003, float(np.mean(self._gaps)) * (MEASURE_LOADS - 1) / MEASURE_LOADS)
         value = seconds / float_s
