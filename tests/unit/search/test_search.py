@@ -1,6 +1,7 @@
 """The search finds on a simulated device what is there to be found, says so when nothing is, and can be replayed."""
 
 import pytest
+from msgspec import structs
 from simulated import SimulatedDevice, every_point, residual_net, space_of
 
 from edgekit.errors import MeasureError, UsageError
@@ -13,6 +14,7 @@ from edgekit.search.questions import (
     Goal,
     Measure,
     Profile,
+    Profiled,
     answers_from_json,
     answers_to_json,
 )
@@ -207,3 +209,28 @@ def test_each_measured_form_has_the_time_that_was_predicted_before_it_was_measur
     assert len(measured) >= 8
     errors = sorted(abs(c.predicted_s / c.measurement.wall.least_s - 1) for c in measured)
     assert errors[len(errors) // 2] < 0.04
+
+
+class LateFloat(SimulatedDevice):
+    """A device that was busy while the float form was profiled."""
+
+    def answer(self, question):
+        return tuple(
+            structs.replace(a, seconds=1.1 * a.seconds)
+            if isinstance(a, Profiled) and a.point == SMALL_SPACE.float_form
+            else a
+            for a in super().answer(question)
+        )
+
+
+def test_a_float_form_that_was_profiled_late_does_not_tighten_a_limit():
+    """Limits are in seconds and times are shares of float's: the comparisons say what float takes."""
+    calm, late = SimulatedDevice(SMALL, seed=1, bound=None), LateFloat(SMALL, seed=1, bound=None)
+    float_s, int8_s = (calm.seconds(SMALL_SPACE.point(names)) for names in ((), SMALL_SPACE.int8_layers))
+    goal = Goal(minimise="loss", max_seconds=0.3 * int8_s + 0.7 * float_s)
+    search = Search(SMALL_SPACE, goal, Effort(pushes=15), 0)
+    while not isinstance(question := search.ask(), Done):
+        search.tell(late.answer(question))
+    assert search.record.float_s == pytest.approx(float_s, rel=0.03)
+    wanted, _ = run(SMALL_SPACE, calm, goal, Effort(pushes=15))
+    assert calm.loss(question.choice, "full") <= 1.3 * calm.loss(wanted.choice, "full")
