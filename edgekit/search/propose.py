@@ -18,6 +18,8 @@ _PARTS = (0.2, 0.5, 0.8, 0.97)
 """Shares of the loss that widths may take."""
 _SLACK = (0.9, 1.04)
 """Shares of a time limit between which forms are looked at: the table errs by a few percent."""
+_LEAST = 4
+"""Points of a front below a time limit that are looked at however far below they are: a front may have gaps."""
 _EACH = 10
 """Points taken from one front."""
 _STIRS = 4
@@ -75,7 +77,8 @@ def _near_limit(beliefs: Beliefs, points: Sequence[Point], time: Table, loss: Ta
     """At most `_EACH` of a front's points, those near the limit that they are to keep."""
     if beliefs.goal.minimise == "loss":
         times = [time.price(beliefs.space, point) / beliefs.limit for point in points]
-        near = [p for p, t in zip(points, times, strict=True) if _SLACK[0] <= t <= _SLACK[1]]
+        inside = [p for p, t in zip(points, times, strict=True) if t <= _SLACK[1]]
+        near = inside[: max(_LEAST, sum(_SLACK[0] <= t <= _SLACK[1] for t in times))]
     else:
         near = [p for p in points if room == inf or loss.price(beliefs.space, p) >= 0.4 * room] or list(points[-1:])
     return [near[i] for i in sorted({round(x) for x in np.linspace(0, len(near) - 1, _EACH)})] if near else []

@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec import structs
-from simulated import SimulatedDevice, every_point, residual_net, space_of
+from simulated import Conv, SimulatedDevice, every_point, residual_net, space_of
 
 from edgekit.errors import MeasureError, UsageError
 from edgekit.search.questions import (
@@ -234,3 +234,19 @@ def test_a_float_form_that_was_profiled_late_does_not_tighten_a_limit():
     assert search.record.float_s == pytest.approx(float_s, rel=0.03)
     wanted, _ = run(SMALL_SPACE, calm, goal, Effort(pushes=15))
     assert calm.loss(question.choice, "full") <= 1.3 * calm.loss(wanted.choice, "full")
+
+
+def test_a_form_far_below_a_limit_is_found_where_none_lies_nearer():
+    """Two layers take nearly all the time: in int8 they are far below the limit, one of them is far above it."""
+    heavy, others = ["heavy0", "heavy1"], ["stem", "wide", *(f"narrow{i}" for i in range(8))]
+    net, last, channels = [], None, 3
+    for name in (*others[:2], *heavy, *others[2:]):
+        out = 256 if name in ("wide", *heavy) else 16
+        net.append(Conv(name, last, name, channels, out, 32 if out == 256 else 4, last))
+        last, channels = name, out
+    space, device = space_of(tuple(net), step=None), SimulatedDevice(tuple(net), bound=None)
+    limit = 0.52 * device.seconds(space.float_form)
+    done, _ = run(space, device, Goal(minimise="loss", max_seconds=limit), Effort(pushes=12, compiles=30))
+    assert device.seconds(space.point(heavy)) < 0.85 * limit
+    assert device.seconds(space.point(heavy[1:])) > 1.2 * limit
+    assert done.choice == space.point(heavy)
