@@ -19,7 +19,7 @@ from edgekit.search.record import Beliefs, Record
 from edgekit.search.space import Point
 
 MIXES = 40
-LOADS = 12
+LOADS = 24
 
 
 def errors(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
@@ -67,8 +67,9 @@ def of_net(name: str, figures: Figures, count: int) -> None:
     figures.add(f"{name}: mean error of {count} unseen mixes", float(error.mean()), 3.0, low=low, high=high)
     rank = spearmanr(predicted, measured).statistic
     figures.add(f"{name}: rank correlation", float(rank), 0.98, larger_is_better=True, unit="")
-    repeat = errors(*(np.array([min(loads[p][k::2]) for p in points]) for k in (0, 1)))
-    figures.add(f"{name}: repeat noise, odd loads against even ones", float(repeat.mean()), None)
+    odd, even = (np.array([min(loads[p][k::2]) for p in points]) for k in (1, 0))
+    figures.add(f"{name}: repeat noise, odd loads against even ones", float(errors(odd, even).mean()), None)
+    figures.add(f"{name}: rank correlation of these two", float(spearmanr(odd, even).statistic), None, unit="")
     figures.add(f"{name}: float form's time now, against its profile", 100 * (drift - 1), None)
     float_s, int8_s = min(loads[rig.float]), min(loads[rig.int8])
     traced = {op.signature for ops in traces.values() for op in ops}

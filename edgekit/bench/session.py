@@ -21,7 +21,7 @@ from edgekit.errors import DeviceError, MeasureError
 from edgekit.graph.farm import COPIES, Farm, farms
 from edgekit.graph.signatures import CompiledGraph, Ran, compiled_graph
 
-TRACE_LOADS = 3
+TRACE_LOADS = 8
 """One load alone is up to 9 % slow."""
 TRACE_CALLS = 20
 FARM_ROUNDS = 15
