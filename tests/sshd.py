@@ -101,9 +101,14 @@ class Sshd:
     def _wait_for_banner(self, timeout_s: float = 10.0) -> None:
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
+            ready, mine = False, ""
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as s:
-                if s.recv(64).startswith(b"SSH-2.0"):
+                mine = f"port {s.getsockname()[1]}\n"
+                ready = s.recv(64).startswith(b"SSH-2.0")
+            while ready and time.monotonic() < end:  # until it has logged that this visit ended
+                if mine in self.log():
                     return
+                time.sleep(0.005)
             time.sleep(0.005)
         raise TimeoutError(f"no SSH banner on port {self.port}; the log ends: {self.log()[-300:]}")
 
