@@ -8,6 +8,7 @@ from edgekit.core.device import Device
 from edgekit.errors import UsageError
 from edgekit.formats.base import format_names
 from edgekit.formats.pack import wrap
+from edgekit.formats.verify import verify
 from edgekit.pipeline.fitting import fitting_target
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.scratch import scratch
@@ -31,7 +32,7 @@ def artifact_named(text: str, device: Device, store: ArtifactStore) -> Artifact:
             raise UsageError(f"{text}: want a model file that ends in .{', .'.join(format_names())}, or a folder")
         target = fitting_target(device, kind)
         with scratch() as folder:
-            wrap(path, target, folder / "artifact")
+            verify(wrap(path, target, folder / "artifact"), folder / "artifact")  # a file may lean on others beside it
             return store.add(folder / "artifact")
     if kind in format_names() or os.sep in text:
         raise UsageError(f"{text}: no such file or folder")

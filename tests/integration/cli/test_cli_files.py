@@ -5,9 +5,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.home import artifacts_folder
@@ -15,7 +16,7 @@ from edgekit.store.home import artifacts_folder
 
 def write(path: Path, layers: int, shape: tuple[int | str, ...] = ("N", 64)) -> str:
     """A chain of square matrix products."""
-    weight = helper.make_tensor("w", TensorProto.FLOAT, (64, 64), [0.01] * 64 * 64)
+    weight = numpy_helper.from_array(np.full((64, 64), 0.01, np.float32), "w")
     names = ["x", *(f"h{i}" for i in range(1, layers)), "y"]
     nodes = [helper.make_node("MatMul", [a, "w"], [b]) for a, b in itertools.pairwise(names)]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy")
@@ -54,6 +55,7 @@ def test_a_folder_of_an_artifact_is_pushed_as_what_it_holds(project: Path, said,
         ("noise.onnx", 10, "noise.onnx: onnxruntime refuses it"),
         ("noise.tflite", 10, "noise.tflite: LiteRT refuses it"),
         ("free.onnx", 10, "free.onnx: input x has free sizes ['N', 'M']"),
+        ("outside.onnx", 10, "onnxruntime refuses it"),
         (".", 10, "artifact.json"),
     ],
 )
@@ -61,4 +63,6 @@ def test_a_file_that_is_no_model_is_refused(project: Path, refused, name: str, c
     Path("noise.onnx").write_bytes(bytes(range(256)))
     Path("noise.tflite").write_bytes(bytes(range(256)))
     write(Path("free.onnx"), 2, ("N", "M"))
+    whole = onnx.load(write(Path("whole.onnx"), 2))
+    onnx.save(whole, "outside.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
     assert words in refused("push", name, "--device", "local", code=code)
