@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install system lint format test test-slow demo docs benchmarks clean
+.PHONY: help install system lint format test test-slow faults demo docs benchmarks clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -38,6 +38,10 @@ test: $(STAMP) system ## the tests
 test-slow: $(STAMP) ## the tests that take minutes; also in an arm64 userland under qemu
 	@sh tests/system.sh slow
 	$(BIN)/python -m pytest -m slow
+
+faults: $(STAMP) system ## 500 broken links one after the other and 50 at once; writes docs/faults.md (as root)
+	EDGEKIT_FAULTS=500 $(BIN)/python -m pytest tests/faults/test_many_faults.py --timeout 3600
+	$(BIN)/python tests/faults/matrix.py
 
 demo: $(STAMP)   ## tunes a small real model on this computer and writes report.html
 	$(BIN)/edgekit tune examples/quickstart/project.toml --device local --max-drop 1% --report report.html

@@ -10,7 +10,9 @@ import argparse
 import sys
 
 import numpy as np
-from _rig import Figures, Rig, answer, bench_here, say
+from _figures import Figures, bench_here, say
+from _nets import SIDE
+from _rig import Rig, answer
 from scipy.stats import spearmanr
 
 from edgekit.search.design import mixes
@@ -94,7 +96,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="MobileNetV2 alone: about 3 minutes on 2 cores")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    figures = Figures("latency_model")
+    figures = Figures("latency_model", f"{SIDE}×{SIDE}, 1 thread")
     for name in ("MobileNetV2",) if args.quick else ("MobileNetV2", "ResNet-18"):
         of_net(name, figures, MIXES)
     return figures.end(as_json=args.json)

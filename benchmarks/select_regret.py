@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from _rig import KEPT, Figures, Rig, answer, bench_here, machine, say
+from _figures import KEPT, Figures, bench_here, machine, say
+from _nets import SIDE
+from _rig import Rig, answer
 
 from edgekit.core.measurement import Comparison, Conditions, Latency, Measurement, Ratio
 from edgekit.core.noun import from_json, to_json
@@ -305,7 +307,7 @@ def main() -> int:
     args = parser.parse_args()
     plan = {"MobileNetV2": 6} if args.quick else {"MobileNetV2": 10, "ResNet-18": 9}
     seeds, others = (range(2), range(4)) if args.quick else (range(5), range(10))
-    figures, pooled = Figures("select_regret"), dict[str, list[tuple[float, bool]]]()
+    figures, pooled = Figures("select_regret", f"{SIDE}×{SIDE}, 1 thread"), dict[str, list[tuple[float, bool]]]()
     for name, block_count in plan.items():
         path = kept_file(name, block_count)
         net = kept(path) if args.reuse and path.is_file() else all_forms(name, block_count)

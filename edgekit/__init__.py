@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgekit.core.artifact import Artifact
     from edgekit.core.device import Device
-    from edgekit.core.measurement import Comparison, Measurement
+    from edgekit.core.measurement import Comparison, Measurement, Profile
     from edgekit.core.project import Compress, Project
     from edgekit.core.recipe import Prune, Quantize, Recipe, Recover
     from edgekit.core.target import Target
     from edgekit.core.trial import Choice, Studies, Study
     from edgekit.errors import EdgekitError
     from edgekit.pipeline.events import Event
-    from edgekit.pipeline.python import apply_recipe, artifact_folder, compare, convert, push, tune, write_report
+    from edgekit.pipeline.python import (
+        apply_recipe,
+        artifact_folder,
+        compare,
+        convert,
+        profile,
+        push,
+        tune,
+        write_report,
+    )
 
 __version__ = "0.1.0"
 
@@ -29,6 +38,7 @@ _HOME = {
     "EdgekitError": "edgekit.errors",
     "Event": "edgekit.pipeline.events",
     "Measurement": "edgekit.core.measurement",
+    "Profile": "edgekit.core.measurement",
     "Project": "edgekit.core.project",
     "Prune": "edgekit.core.recipe",
     "Quantize": "edgekit.core.recipe",
@@ -41,6 +51,7 @@ _HOME = {
     "artifact_folder": "edgekit.pipeline.python",
     "compare": "edgekit.pipeline.python",
     "convert": "edgekit.pipeline.python",
+    "profile": "edgekit.pipeline.python",
     "push": "edgekit.pipeline.python",
     "tune": "edgekit.pipeline.python",
     "write_report": "edgekit.pipeline.python",
@@ -55,6 +66,7 @@ __all__ = [
     "EdgekitError",
     "Event",
     "Measurement",
+    "Profile",
     "Project",
     "Prune",
     "Quantize",
@@ -68,6 +80,7 @@ __all__ = [
     "artifact_folder",
     "compare",
     "convert",
+    "profile",
     "push",
     "tune",
     "write_report",

@@ -9,7 +9,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: two tests a
 
 import pytest
 from hypothesis import settings
-from sshd import Sshd, running_sshd
+
+from edgekit.lab.sshd import Sshd, running_sshd
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `make test &` in a script: what is tested inherits it
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,8 +7,12 @@ need() {
     command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"
 }
 need sshd openssh-server
-need ssh-keygen openssh-client
+need ssh openssh-client
 need busybox busybox
+need dropbear dropbear-bin
+need adb adb
+need ip iproute2
+need iptables iptables
 # The report is looked at in a browser. Elsewhere than on Debian the package may be no program, and the test skips.
 grep -qs '^ID=debian' /etc/os-release && need chromium chromium
 if [ "${1:-}" = slow ]; then

@@ -85,6 +85,27 @@ class FarmedLine(Noun, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class WindowLine(Noun, frozen=True, kw_only=True):
+    """As `core.measurement.Window`."""
+
+    at_s: Positive
+    p50_s: Positive
+    p99_s: Positive
+    calls: Annotated[int, msgspec.Meta(ge=1)]
+    temperature_c: float | None = None
+    frequency_khz: int | None = None
+    load_average: float | None = None
+    throttled: bool | None = None
+
+
+class EnergyLine(Noun, frozen=True, kw_only=True):
+    """Joules of all `calls` by the device's own `sensor`; None where it has none."""
+
+    joules: Seconds | None
+    sensor: str | None
+    calls: int
+
+
 class Line(Noun, frozen=True, kw_only=True):
     """Any line of the agent."""
 
@@ -96,6 +117,8 @@ class Line(Noun, frozen=True, kw_only=True):
     compiled: CompiledLine | None = None
     farmed: FarmedLine | None = None
     vectors: tuple[float, ...] | None = None
+    window: WindowLine | None = None
+    energy: EnergyLine | None = None
     done: bool | None = None
     error: str | None = None
 

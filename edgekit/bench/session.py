@@ -12,7 +12,17 @@ from edgekit.bench.lines import AGENT_SCHEMA, Line, NodeLine, State, decode, pac
 from edgekit.bench.prices import Alone, alone, farm_prices, to_farm, trace_prices, without_overhead
 from edgekit.bench.remarks import remarks
 from edgekit.bench.statistics import compare, enough, latency
-from edgekit.core.measurement import Comparison, Conditions, Measurement, Options, Reading, Round
+from edgekit.bench.sustained import sustained_of
+from edgekit.core.measurement import (
+    Comparison,
+    Conditions,
+    Measurement,
+    Options,
+    Reading,
+    Round,
+    Sustained,
+    Window,
+)
 from edgekit.core.noun import Noun
 from edgekit.core.price import OpPrice, OpSignature, TracedOp
 from edgekit.devices.said import complaint, readable
@@ -136,6 +146,22 @@ class Bench:
     def vectors(self, form: Form) -> tuple[float, ...]:
         """The largest difference of each output from what the host computed, over the form's test vectors."""
         return next(line.vectors for line in list(self._ask("vectors", timeout_s=300, forms=[form])) if line.vectors)
+
+    def sustained(
+        self, form: Form, for_s: float, *, on_window: Callable[[Window], None] = lambda window: None
+    ) -> Sustained:
+        """The form called without a pause for `for_s` seconds; `on_window` hears of each second of it.
+
+        Raises: MeasureError, DeviceError.
+        """
+        windows, joules, sensor = [], None, None
+        for line in self._ask("sustained", timeout_s=for_s + COMPILE_S, forms=[form], for_s=for_s):
+            if line.window is not None:
+                windows.append(msgspec.convert(msgspec.to_builtins(line.window), Window))
+                on_window(windows[-1])
+            if line.energy is not None and line.energy.sensor is not None:
+                joules, sensor = line.energy.joules, readable(line.energy.sensor, 40)
+        return sustained_of(windows, joules=joules, sensor=sensor)
 
     @property
     def shows_ops(self) -> bool:

@@ -20,7 +20,9 @@ app = new_app()
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A device of the inventory; `local` is this computer.")]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")]
-Address = Annotated[str, typer.Argument(metavar="USER@HOST", help="How it is reached.")]
+Address = Annotated[
+    str, typer.Argument(metavar="USER@HOST", help="How it is reached; over adb its serial number, or address:port.")
+]
 Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Its SSH port.")]
 Labels = Annotated[list[str], typer.Option("--label", metavar="KEY=VALUE", help="A label; may be given often.")]
 Identity = Annotated[
@@ -34,6 +36,14 @@ Python = Annotated[str, typer.Option("--python", metavar="PROGRAM", help="The Py
 Fingerprint = Annotated[
     str | None,
     typer.Option("--fingerprint", metavar="SHA256:…", help="Take only this host key; default: those that it shows."),
+]
+Transport = Annotated[
+    str, typer.Option("--transport", help="ssh; openssh, the system's own, with your ssh_config; adb, for a phone.")
+]
+Jump = Annotated[str | None, typer.Option("--jump", metavar="DEVICE", help="The device that it is reached through.")]
+Authority = Annotated[
+    Path | None,
+    typer.Option("--host-authority", metavar="FILE", help="Trust host certificates of this CA's public key (openssh)."),
 ]
 Runtime = Annotated[str, typer.Option("--runtime", help="onnxruntime or litert.")]
 Purge = Annotated[bool, typer.Option("--purge", help="Remove all that edgekit has on the device first, models too.")]
@@ -64,20 +74,25 @@ def add(
     root: Root = ".edgekit",
     python: Python = "python3",
     fingerprint: Fingerprint = None,
+    transport: Transport = "ssh",
+    jump: Jump = None,
+    host_authority: Authority = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Enrol a machine: pin its host keys, read its facts, recognise its firmware."""
     if identity is not None and not identity.expanduser().is_file():
         raise UsageError(f"--identity {identity}: no such file")
-    found = enrolment.parse_address(address)
+    found = enrolment.parse_address(address, transport)
     device = Device(
-        name=name, host=found.host, user=found.user, port=port, labels=parse_labels(label), root=root, python=python,
+        name=name, transport=enrolment.parse_transport(transport), host=found.host, user=found.user, port=port,
+        labels=parse_labels(label), root=root, python=python, jump=jump,
         identity=str(identity.expanduser().absolute()) if identity else None,
+        host_keys=enrolment.authority(host_authority),
     )  # fmt: skip
     probed = enrolment.add(device, fingerprint)
     _show(probed, json=json)
-    if fingerprint is None:
+    if probed.device.host_keys and fingerprint is None and host_authority is None:
         note("Pinned because you asked; compare the host keys above with the machine's own (ssh-keygen -lf).")
 
 
@@ -131,7 +146,10 @@ def where(device: Device) -> str:
     """How a device is reached, in short."""
     if device.transport == LOCAL:
         return "this computer"
-    return f"{device.user}@{device.host}" + (f":{device.port}" if device.port != 22 else "")
+    if device.transport == "adb":
+        return f"adb {device.host}"
+    login = f"{device.user}@{device.host}" if device.user else device.host
+    return login + (f":{device.port}" if device.port != 22 else "") + (f" through {device.jump}" if device.jump else "")
 
 
 def _show(probed: enrolment.Probed, *, json: bool) -> None:

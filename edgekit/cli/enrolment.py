@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from getpass import getuser
+from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from edgekit.catalog import default_target, firmware_of, targets
 from edgekit.core.device import Device, Facts
 from edgekit.core.noun import Noun
-from edgekit.devices.connect import connect
+from edgekit.devices.connect import connect, host_keys_of
 from edgekit.devices.facts import gather
-from edgekit.devices.hostkeys import enrol, fingerprint
+from edgekit.devices.hostkeys import AUTHORITY, fingerprint
 from edgekit.devices.inventory import LOCAL, add_device, check_device, devices, replace_device
 from edgekit.devices.prepare import Environment, prepare
 from edgekit.devices.transport import OnBytes
@@ -32,18 +34,50 @@ class Address:
     host: str
 
 
-def parse_address(text: str) -> Address:
-    """The user and the host in "user@host"; without a user, the one who runs edgekit.
+def parse_address(text: str, transport: str = "ssh") -> Address:
+    """The user and the host in "user@host"; without a user, the one who runs edgekit, or whom ssh_config names.
 
     Raises: UsageError.
 
     >>> parse_address("pi@10.0.0.7")
     Address(user='pi', host='10.0.0.7')
+    >>> parse_address("10.0.0.7:5555", "adb")
+    Address(user='', host='10.0.0.7:5555')
     """
+    if transport == "adb":
+        return Address(user="", host=text)
     user, at, host = text.rpartition("@")
     if not host or (at and not user) or "/" in text or " " in text:
         raise UsageError(f"address {text!r}: want user@host; the port goes to --port")
-    return Address(user=user or getuser(), host=host.removeprefix("[").removesuffix("]"))
+    known = user or (getuser() if transport == "ssh" else "")
+    return Address(user=known, host=host.removeprefix("[").removesuffix("]"))
+
+
+def parse_transport(text: str) -> Literal["ssh", "openssh", "adb"]:
+    """A way to a machine. Raises: UsageError."""
+    match text:
+        case "ssh" | "openssh" | "adb":
+            return text
+    raise UsageError(f"--transport {text!r}: want ssh, openssh or adb")
+
+
+def authority(path: Path | None) -> tuple[str, ...]:
+    """What is pinned of a machine whose host certificates a CA signs; nothing without one.
+
+    Raises: UsageError if the file holds no public key.
+    """
+    if path is None:
+        return ()
+    try:
+        words = path.expanduser().read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--host-authority {path}: cannot be read ({error})") from None
+    key = AUTHORITY + " ".join(words[:2])
+    try:
+        fingerprint(key)
+    except HostKeyError as error:
+        raise UsageError(f"--host-authority {path}: {error}") from None
+    return (key,)
 
 
 def add(device: Device, wanted_fingerprint: str | None) -> Probed:
@@ -57,12 +91,19 @@ def add(device: Device, wanted_fingerprint: str | None) -> Probed:
     check_device(device)
     if device.name in {other.name for other in devices()}:
         raise UsageError(f"device {device.name!r}: is there already; `edgekit devices remove {device.name}` first")
-    keys = enrol(device.host, device.port)
-    if wanted_fingerprint is not None:
-        keys = _wanted(keys, wanted_fingerprint, device.name)
-    probed = probe(msgspec.structs.replace(device, host_keys=keys))
+    probed = probe(_pinned(device, wanted_fingerprint))
     add_device(probed.device)
     return probed
+
+
+def _pinned(device: Device, wanted: str | None) -> Device:
+    """`device` with its host keys, unless they are known already, or there are none on that way."""
+    if device.host_keys or device.transport == "adb":
+        if device.transport != "openssh" and device.host_keys:
+            raise UsageError("--host-authority: host certificates are checked by --transport openssh only")
+        return device
+    keys = host_keys_of(device)
+    return msgspec.structs.replace(device, host_keys=_wanted(keys, wanted, device.name) if wanted else keys)
 
 
 def _wanted(keys: tuple[str, ...], wanted: str, name: str) -> tuple[str, ...]:

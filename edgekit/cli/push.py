@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.options import Debug, DeviceName, Json
-from edgekit.cli.output import say, show_json
+from edgekit.cli.output import say, show_json, size
 from edgekit.cli.progress import shown
 from edgekit.devices.inventory import get_device
 from edgekit.store.artifacts import ArtifactStore
@@ -42,3 +42,5 @@ def command(
     verb = "was active already" if pushed.was_there else "is active"
     before = f"; before: {deployment.previous}" if deployment.previous else ""
     say(f"{device}: {deployment.name} {deployment.version} {verb}{before}")
+    if pushed.size_bytes:
+        say(f"sent {size(pushed.sent_bytes)} for files of {size(pushed.size_bytes)}")

@@ -1,10 +1,12 @@
 """Results in words and tables: studies, comparisons, qualities. Pure functions of nouns."""
 
 from edgekit.cli.output import duration, size, table
-from edgekit.core.measurement import Comparison, Measurement, Quality, Ratio
+from edgekit.core.measurement import Comparison, Measurement, Profile, Quality, Ratio, Sustained
 from edgekit.core.trial import Choice, Study, Trial
 
 MOST_REFUSALS = 8
+MOST_OPS = 12
+NOISE = 0.01
 
 
 def ratio_words(ratio: Ratio) -> str:
@@ -48,6 +50,43 @@ def measurement_table(measurements: tuple[Measurement, ...]) -> str:
         for m in measurements
     ]  # fmt: skip
     return table(heads, rows)
+
+
+def profile_lines(profile: Profile) -> list[str]:
+    """One artifact on one device: cold, steady, sustained, and the ops that take the most of it."""
+    m = profile.measurement
+    steady = (
+        f"steady       p50 {duration(m.wall.p50_s)} ({duration(m.wall.low_s)} to {duration(m.wall.high_s)}), "
+        f"p90 {duration(m.wall.p90_s)}, p99 {duration(m.wall.p99_s)}; {m.wall.calls} calls in {m.wall.loads} loads"
+    )
+    return [
+        f"{m.artifact[:12]} on {m.device}: {m.conditions.runtime} {m.conditions.runtime_version}, "
+        f"{m.conditions.threads} {'thread' if m.conditions.threads == 1 else 'threads'}",
+        f"cold         load {duration(m.load_s)}, first call {duration(m.first_call_s)}",
+        steady if m.steady else steady.replace("steady      ", "NOT STEADY  "),
+        f"memory       {size(m.peak_memory_bytes)} at most, file {size(m.size_bytes)}",
+        *sustained_lines(profile.sustained),
+        *(f"op           {duration(op.seconds)} {op.share:4.0%}  {op.op} {op.name}" for op in profile.ops[:MOST_OPS]),
+    ]
+
+
+def sustained_lines(sustained: Sustained | None) -> list[str]:
+    """What calling without a pause did."""
+    if sustained is None:
+        return []
+    change = "no slower" if sustained.slowdown < NOISE else f"{sustained.slowdown:.1%} slower"
+    heat = [w.temperature_c for w in sustained.windows if w.temperature_c is not None]
+    words = [
+        f"{sustained.windows[-1].at_s:.0f} s without a pause: {duration(sustained.begun_s)} at first, "
+        f"{duration(sustained.held_s)} at last ({change})"
+    ]
+    if heat:
+        words.append(f"{heat[0]:.0f} to {max(heat):.0f} °C")
+    throttled = {None: "throttling not known", True: "THROTTLED", False: "not throttled"}[sustained.throttled]
+    energy = "energy not measured: the device has no sensor"
+    if sustained.joules_per_call is not None:
+        energy = f"{sustained.joules_per_call * 1e3:.3g} mJ a call, all of the device ({sustained.sensor})"
+    return [f"sustained    {'; '.join((*words, throttled))}", f"energy       {energy}"]
 
 
 def study_words(study: Study) -> str:

@@ -12,17 +12,20 @@ EMULATED = (
 class Device(Noun, frozen=True, kw_only=True):
     """A machine of the inventory: how it is reached, and what the user says of it.
 
-    `host_keys` are the pinned keys, each "type base64"; `root` is the folder that edgekit owns there, below the
-    user's home unless absolute. `python` is the interpreter that measures; `identity` a private key's path on the host.
+    `host` is a name or an address; over adb it is the serial number, or address:port. `jump` is the device that it is
+    reached through. `host_keys` are the pinned keys, each "type base64", perhaps with a marker (see hostkeys); `root`
+    is the folder that edgekit owns there, below the user's home unless absolute. `python` is the interpreter that
+    measures; `identity` a private key's path on the host.
     """
 
     schema: int = 1
     name: str
-    transport: Literal["local", "ssh"] = "ssh"
+    transport: Literal["local", "ssh", "openssh", "adb"] = "ssh"
     host: str = ""
     port: int = 22
     user: str = ""
     identity: str | None = None
+    jump: str | None = None
     host_keys: tuple[str, ...] = ()
     root: str = ".edgekit"
     python: str = "python3"

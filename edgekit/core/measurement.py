@@ -85,6 +85,55 @@ class Round(Noun, frozen=True, kw_only=True):
     throttled: bool | None = None
 
 
+class Window(Noun, frozen=True, kw_only=True):
+    """About a second of calls without a pause, `at_s` seconds after the first, and the state of the device then."""
+
+    at_s: float
+    p50_s: float
+    p99_s: float
+    calls: int
+    temperature_c: float | None = None
+    frequency_khz: int | None = None
+    load_average: float | None = None
+    throttled: bool | None = None
+
+
+class Sustained(Noun, frozen=True, kw_only=True):
+    """What calling without a pause does to a form's time.
+
+    `begun_s` and `held_s` are the medians of the first and the last tenth of the windows, `slowdown` the share by which
+    the second is longer. `joules_per_call` is of the whole device, by the named sensor; None is "not measured".
+    """
+
+    windows: tuple[Window, ...]
+    begun_s: float
+    held_s: float
+    slowdown: float
+    throttled: bool | None
+    joules_per_call: float | None = None
+    sensor: str | None = None
+
+
+class OpTime(Noun, frozen=True, kw_only=True):
+    """An op of a form as the device's runtime compiled it: its seconds in a call, and its share of them."""
+
+    name: str
+    op: str
+    seconds: float
+    share: float
+
+
+class Profile(Noun, frozen=True, kw_only=True):
+    """One artifact on one device by itself: cold and steady times, sustained ones, and where the time goes.
+
+    `ops` is empty where the runtime does not tell.
+    """
+
+    measurement: Measurement
+    sustained: Sustained | None = None
+    ops: tuple[OpTime, ...] = ()
+
+
 class Ratio(Noun, frozen=True, kw_only=True):
     """candidate / baseline over paired rounds, with its interval at `confidence`. Below 1 the candidate is faster."""
 

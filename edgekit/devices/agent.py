@@ -5,7 +5,8 @@ from pathlib import Path
 
 from edgekit.core.device import Device
 from edgekit.devices.connect import python_of
-from edgekit.devices.push import bring
+from edgekit.devices.parcel import parcel
+from edgekit.devices.send import bring
 from edgekit.devices.transport import Transport
 
 
@@ -23,7 +24,7 @@ def agent_files() -> dict[str, Path]:
 
 def install_agent(transport: Transport, device: Device) -> str:
     """The agent's folder on the device; another version of it is another folder. Raises: as `push.stage`."""
-    return bring(transport, device, agent_files(), "agent")
+    return bring(transport, device, parcel(agent_files()), "agent").folder
 
 
 def agent_command(

@@ -5,14 +5,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edgekit.core.device import Device
+from edgekit.devices.inventory import get_device
 from edgekit.devices.transport import Transport
+from edgekit.errors import UsageError
+
+HOPS = 4
+"""A device that is reached through more than this many others is a mistake in the inventory."""
 
 
 @contextmanager
 def connect(device: Device) -> Iterator[Transport]:
     """A transport to `device`, closed at the end of the block.
 
-    Raises: HostKeyError, LoginError, UnreachableError, DeadlineError.
+    Raises: HostKeyError, LoginError, UnreachableError, DeadlineError; UsageError where it is reached through a device
+    that cannot pass it on, or the program that reaches it is not on this computer.
     """
     transport = _open(device)
     try:
@@ -22,13 +28,54 @@ def connect(device: Device) -> Iterator[Transport]:
 
 
 def _open(device: Device) -> Transport:
-    if device.transport == "local":
-        from edgekit.devices.local import LocalTransport
+    match device.transport:
+        case "local":
+            from edgekit.devices.local import LocalTransport
 
-        return LocalTransport(device.name)
-    from edgekit.devices.ssh import open_ssh
+            return LocalTransport(device.name)
+        case "openssh":
+            from edgekit.devices.openssh import open_openssh
 
-    return open_ssh(device)
+            return open_openssh(device, jumps(device))
+        case "adb":
+            from edgekit.devices.adb import open_adb
+
+            return open_adb(device)
+        case "ssh":
+            from edgekit.devices.ssh import open_ssh
+
+            return open_ssh(device, jumps(device))
+
+
+def jumps(device: Device) -> tuple[Device, ...]:
+    """The devices of the inventory that `device` is reached through, the nearest first.
+
+    Raises: UsageError for one that cannot pass a connection on, or a circle of them.
+    """
+    found: list[Device] = []
+    while device.jump is not None:
+        hop = get_device(device.jump)
+        if hop.transport not in ("ssh", "openssh"):
+            raise UsageError(f"device {device.name!r}: jump {hop.name!r} is reached by {hop.transport}, not over SSH")
+        found.insert(0, hop)
+        if len(found) > HOPS:
+            raise UsageError(f"device {device.name!r}: is reached through more than {HOPS} others")
+        device = hop
+    return tuple(found)
+
+
+def host_keys_of(device: Device) -> tuple[str, ...]:
+    """All host keys that `device` shows, for a person to look at; nobody is logged in on it and nothing is kept.
+
+    Raises: UnreachableError, DeadlineError, UsageError; as `connect` for what it is reached through.
+    """
+    if device.transport == "openssh":
+        from edgekit.devices.openssh import scan
+
+        return scan(device, jumps(device))
+    from edgekit.devices.ssh import enrol
+
+    return enrol(device, jumps(device))
 
 
 def python_of(device: Device) -> str:

@@ -3,8 +3,10 @@
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import paramiko
 
@@ -68,6 +70,23 @@ def _link_error(name: str, error: Exception) -> UnreachableError:
     return UnreachableError(f"{name}: cannot be reached or the connection broke ({said})")
 
 
+class Heard:
+    """A socket, or a channel that serves as one, that knows when it last received anything."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self.heard_s = time.monotonic()
+
+    def recv(self, size: int) -> bytes:
+        """As `socket.recv`."""
+        block: bytes = self._socket.recv(size)
+        self.heard_s = time.monotonic()
+        return block
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+
 def open_socket(host: str, port: int, timeout_s: float = CONNECT_S) -> socket.socket:
     """A TCP connection whose loss is noticed within about 10 s. Raises: OSError."""
     connection = socket.create_connection((host, port), timeout=timeout_s)
@@ -79,16 +98,27 @@ def open_socket(host: str, port: int, timeout_s: float = CONNECT_S) -> socket.so
 
 
 def dial(
-    name: str, host: str, port: int, *, key_types: tuple[str, ...] = (), timeout_s: float = CONNECT_S
+    name: str,
+    host: str,
+    port: int,
+    *,
+    key_types: tuple[str, ...] = (),
+    through: paramiko.Transport | None = None,
+    timeout_s: float = CONNECT_S,
 ) -> paramiko.Transport:
     """SSH with keys exchanged and nobody logged in: nothing secret was sent, and the host key can be looked at.
 
-    `key_types`: the host key algorithms asked for; all that paramiko knows, if empty.
+    `key_types`: the host key algorithms asked for; all that paramiko knows, if empty. `through`: the connection to a
+    machine that reaches the host, if this one does not.
 
     Raises: UnreachableError, DeadlineError; HostKeyError if the host has no key of these types.
     """
     with told(name):
-        transport = paramiko.Transport(open_socket(host, port, timeout_s))
+        if through is None:
+            way: Any = open_socket(host, port, timeout_s)
+        else:
+            way = through.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout_s)
+        transport = paramiko.Transport(Heard(way))
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = timeout_s
         options = transport.get_security_options()
         gcm = tuple(cipher for cipher in options.ciphers if "gcm" in cipher)

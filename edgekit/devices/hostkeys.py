@@ -1,11 +1,16 @@
-"""Host keys: pinned, and enrolled only when asked. A key is "type base64", as in a known_hosts file."""
+"""Host keys: pinned, and enrolled only when asked. A key is "type base64", as in a known_hosts file.
+
+One that begins with "@cert-authority " signs host certificates; one with "@revoked " is refused, whatever else holds.
+"""
 
 import base64
 import binascii
 import hashlib
 
 from edgekit.devices.said import readable
-from edgekit.errors import HostKeyError, UnreachableError
+from edgekit.errors import HostKeyError
+
+AUTHORITY, REVOKED = "@cert-authority ", "@revoked "
 
 KEY_TYPES = {
     "ssh-ed25519": ("ssh-ed25519",),
@@ -17,26 +22,6 @@ KEY_TYPES = {
 """A key's type and the signature algorithms it is asked for by."""
 
 
-def enrol(host: str, port: int = 22, *, timeout_s: float = 10.0) -> tuple[str, ...]:
-    """All host keys that a host shows, for a person to look at; nobody is logged in and nothing is kept.
-
-    Raises: UnreachableError, DeadlineError.
-    """
-    from edgekit.devices.dial import dial, hang_up
-
-    where, keys = f"{host}:{port}", []
-    for algorithms in KEY_TYPES.values():
-        try:
-            transport = dial(where, host, port, key_types=algorithms, timeout_s=timeout_s)
-        except HostKeyError:
-            continue  # it has no key of that type
-        keys.append(shown(transport.host_key))
-        hang_up(transport)
-    if not keys:
-        raise UnreachableError(f"{where}: shows no host key of a type known here ({', '.join(KEY_TYPES)})")
-    return tuple(keys)
-
-
 def fingerprint(key: str) -> str:
     """A key as people compare it, the same text that `ssh-keygen -l` prints.
 
@@ -45,7 +30,7 @@ def fingerprint(key: str) -> str:
     >>> fingerprint("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl")
     'SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU'
     """
-    kind, _, body = key.partition(" ")
+    kind, _, body = key.removeprefix(AUTHORITY).removeprefix(REVOKED).partition(" ")
     try:
         raw = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
@@ -65,11 +50,31 @@ def algorithms_of(pinned: tuple[str, ...], name: str) -> tuple[str, ...]:
 
     Raises: HostKeyError if nothing is pinned, or what is pinned is no key.
     """
-    if not pinned:
-        raise HostKeyError(f"{name}: its host key is not known: `edgekit devices add` shows it and keeps it")
+    _check_pinned(pinned, name)
+    if any(key.startswith(AUTHORITY) for key in pinned):
+        raise HostKeyError(f"{name}: host certificates are checked by the system's ssh only: want transport openssh")
+    trusted = (key for key in pinned if not key.startswith(REVOKED))
+    return tuple(algorithm for key in trusted for algorithm in KEY_TYPES[key.partition(" ")[0]])
+
+
+def known_hosts(pinned: tuple[str, ...], name: str) -> str:
+    """A known_hosts file for this host alone, so that it is known by any name and at any port.
+
+    Raises: HostKeyError, as `algorithms_of`.
+    """
+    _check_pinned(pinned, name)
+    lines = []
+    for key in pinned:
+        marker = next((mark for mark in (AUTHORITY, REVOKED) if key.startswith(mark)), "")
+        lines.append(f"{marker}* {key.removeprefix(marker)}\n")
+    return "".join(lines)
+
+
+def _check_pinned(pinned: tuple[str, ...], name: str) -> None:
     for key in pinned:
         fingerprint(key)
-    return tuple(algorithm for key in pinned for algorithm in KEY_TYPES[key.partition(" ")[0]])
+    if all(key.startswith(REVOKED) for key in pinned):
+        raise HostKeyError(f"{name}: its host key is not known: `edgekit devices add` shows it and keeps it")
 
 
 def check(key: object, pinned: tuple[str, ...], name: str) -> None:
@@ -78,8 +83,10 @@ def check(key: object, pinned: tuple[str, ...], name: str) -> None:
     Raises: HostKeyError with both fingerprints.
     """
     got = shown(key)
+    if REVOKED + got in pinned:
+        raise HostKeyError(f"{name}: the host shows a revoked key, {fingerprint(got)}: nothing was sent")
     if got not in pinned:
-        known = ", ".join(fingerprint(k) for k in pinned)
+        known = ", ".join(fingerprint(k) for k in pinned if not k.startswith(REVOKED))
         raise HostKeyError(
             f"{name}: the host shows another key, {fingerprint(got)}, than the pinned one, {known}: nothing was sent. "
             "If the machine was set up anew, remove the device and add it again"

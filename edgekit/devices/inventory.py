@@ -111,12 +111,14 @@ def check_device(device: Device) -> None:
     where = f"device {device.name!r}"
     if not _NAME.fullmatch(device.name) or device.name == LOCAL:
         raise UsageError(f"{where}: a name is letters, digits, '.', '_' or '-', 64 at most, and not 'local'")
-    if device.transport == "ssh" and not _HOST.fullmatch(device.host):
+    if device.transport != "local" and not _HOST.fullmatch(device.host):
         raise UsageError(f"{where}: host must be a name or an address, got {device.host!r}")
     if not 1 <= device.port <= 65535:
         raise UsageError(f"{where}: port must be 1 to 65535, got {device.port}")
     if device.root.startswith("-") or not device.root.strip("/.") or ".." in device.root.split("/"):
         raise UsageError(f"{where}: root must be a folder that edgekit can have for itself, got {device.root!r}")
+    if device.jump is not None and (not _NAME.fullmatch(device.jump) or device.jump in (LOCAL, device.name)):
+        raise UsageError(f"{where}: jump must be the name of another device, got {device.jump!r}")
     words = (device.user, device.root, device.python, *(text for pair in device.labels for text in pair))
     if bad := next((word for word in words if not word.isprintable()), None):
         raise UsageError(f"{where}: a control character in {bad!r}")

@@ -6,9 +6,9 @@ import sys
 from edgekit.core.device import Device, Facts
 from edgekit.core.firmware import Bootstrap, FirmwareProfile
 from edgekit.devices.connect import python_of
-from edgekit.devices.push import check_free, free_bytes
 from edgekit.devices.said import readable
 from edgekit.devices.scripts import ask, transfer_s
+from edgekit.devices.send import check_free, free_bytes
 from edgekit.devices.transport import OnBytes, Transport
 from edgekit.devices.wheels import fetch_site, platform_tags, python_tag
 from edgekit.errors import DeviceError, UsageError

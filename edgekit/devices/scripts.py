@@ -56,13 +56,17 @@ def ask(
 
 
 def answers(stdout: bytes) -> dict[str, str]:
-    """The "@key value" lines among whatever a login shell may have written besides.
+    """The "@key value" lines among whatever a login shell may have written besides; of one key, its values in lines.
 
-    >>> answers(b"Welcome!\\n@there yes\\n@room x y\\n")
-    {'there': 'yes', 'room': 'x y'}
+    >>> answers(b"Welcome!\\n@there yes\\n@part 1\\n@part 2\\n")
+    {'there': 'yes', 'part': '1\\n2'}
     """
-    lines = (line for line in stdout.decode(errors="replace").split("\n") if line.startswith("@"))
-    return {key: value for key, _, value in (line[1:].partition(" ") for line in lines)}
+    found: dict[str, list[str]] = {}
+    for line in stdout.decode(errors="replace").split("\n"):
+        if line.startswith("@"):
+            key, _, value = line[1:].partition(" ")
+            found.setdefault(key, []).append(value)
+    return {key: "\n".join(values) for key, values in found.items()}
 
 
 def answered(found: dict[str, str], key: str, transport: Transport) -> str:

@@ -1,23 +1,23 @@
 """A device over SSH: paramiko, with a deadline on everything."""
 
-import getpass
 import io
 import threading
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, BinaryIO
 
 import paramiko
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from edgekit.core.device import Device
 from edgekit.devices.conversation import Conversation, Running, Source
 from edgekit.devices.dial import CONNECT_S, closed_after, dial, hang_up, told
-from edgekit.devices.hostkeys import algorithms_of, check
+from edgekit.devices.hostkeys import KEY_TYPES, algorithms_of, check, shown
+from edgekit.devices.login import Login
+from edgekit.devices.pulse import Pulse
 from edgekit.devices.said import readable
 from edgekit.devices.transport import OnBytes
 from edgekit.devices.words import bounded_line
-from edgekit.errors import DeadlineError, DeviceError, LoginError
+from edgekit.errors import DeadlineError, DeviceError, HostKeyError, UnreachableError
 
 BLOCK_BYTES = 1 << 18
 STALL_S = 15.0
@@ -26,73 +26,53 @@ STALL_S = 15.0
 GOING_DOWN_S = 1.0
 """A device that goes down ends its programs a moment before its connections: so long, a killed one is not blamed."""
 
-DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
+def open_ssh(device: Device, via: Sequence[Device] = (), *, timeout_s: float = CONNECT_S) -> "SshTransport":
+    """A way to `device`, logged in, through the devices `via`, the nearest first.
 
-def open_ssh(device: Device, *, timeout_s: float = CONNECT_S) -> "SshTransport":
-    """A way to `device`, logged in. The host key is checked before anything secret is sent.
+    Each host key is checked before anything secret is sent. Where this process has a terminal, a person may be asked
+    for a passphrase or a password there.
 
     Raises: HostKeyError, LoginError, UnreachableError, DeadlineError.
     """
-    key_types = algorithms_of(device.host_keys, device.name)
-    transport = dial(device.name, device.host, device.port, key_types=key_types, timeout_s=timeout_s)
-    login = f"{device.user or getpass.getuser()}@{device.host}"
-    try:
-        check(transport.host_key, device.host_keys, device.name)
-        with told(device.name, login), closed_after(2 * timeout_s, transport, device.name):
-            _log_in(transport, device)
-    except BaseException:
-        hang_up(transport)
-        raise
-    return SshTransport(device.name, transport)
+    with ExitStack() as stack:
+        transport = _hops((*via, device), timeout_s, stack)
+        assert transport is not None
+        return SshTransport(device.name, transport, stack.pop_all())
 
 
-def _log_in(transport: paramiko.Transport, device: Device) -> None:
-    user = device.user or getpass.getuser()
-    refused: Exception = LoginError(
-        f"{device.name}: no key to log in with: name one (identity), or `ssh-add` one to the agent"
-    )
-    for key in _keys(device):
-        try:
-            if not transport.auth_publickey(user, key):
-                return
-            refused = LoginError(f"{device.name}: {user} needs more than a key to log in, which edgekit does not do")
-        except (paramiko.AuthenticationException, paramiko.BadAuthenticationType) as error:
-            refused = error
-        if not transport.is_active():
-            break
-    raise refused
+def enrol(device: Device, via: Sequence[Device] = (), *, timeout_s: float = CONNECT_S) -> tuple[str, ...]:
+    """All host keys that a device shows, for a person to look at; nobody is logged in on it and nothing is kept.
 
-
-def _keys(device: Device) -> Iterator[paramiko.PKey]:
-    """The keys to try: the one that the device names, or the agent's and those with the usual names."""
-    if device.identity is not None:
-        yield _read_key(Path(device.identity).expanduser(), device.name)
-        return
-    agent = paramiko.Agent()
-    try:
-        yield from agent.get_keys()
-    finally:
-        agent.close()
-    for path in (Path.home() / ".ssh" / name for name in DEFAULT_KEYS):
-        if path.is_file():
+    Raises: UnreachableError, DeadlineError; as `open_ssh` for the devices on the way.
+    """
+    keys = []
+    with ExitStack() as stack:
+        through = _hops(via, timeout_s, stack)
+        for algorithms in KEY_TYPES.values():
             try:
-                yield _read_key(path, device.name)
-            except LoginError:
-                continue  # one that was not asked for may be locked
+                transport = dial(
+                    device.name, device.host, device.port, key_types=algorithms, through=through, timeout_s=timeout_s
+                )  # fmt: skip
+            except HostKeyError:
+                continue  # it has no key of that type
+            keys.append(shown(transport.host_key))
+            hang_up(transport)
+    if not keys:
+        raise UnreachableError(f"{device.name}: shows no host key of a type known here ({', '.join(KEY_TYPES)})")
+    return tuple(keys)
 
 
-def _read_key(path: Path, name: str) -> paramiko.PKey:
-    try:
-        return paramiko.PKey.from_path(path)
-    except FileNotFoundError:
-        raise LoginError(f"{name}: there is no key {path}") from None
-    except OSError as error:
-        raise LoginError(f"{name}: key {path} cannot be read ({error.strerror})") from None
-    except (TypeError, paramiko.PasswordRequiredException):
-        raise LoginError(f"{name}: key {path} has a passphrase: `ssh-add {path}` and name no identity") from None
-    except (ValueError, UnsupportedAlgorithm, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as error:
-        raise LoginError(f"{name}: {path} is no private key that can be used ({readable(str(error), 80)})") from None
+def _hops(hops: Sequence[Device], timeout_s: float, owned: ExitStack) -> paramiko.Transport | None:
+    """The connection to the last of these devices, each reached through the one before; None if there are none."""
+    transport = None
+    for hop in hops:
+        key_types = algorithms_of(hop.host_keys, hop.name)
+        transport = dial(hop.name, hop.host, hop.port, key_types=key_types, through=transport, timeout_s=timeout_s)
+        owned.enter_context(Pulse(transport))
+        check(transport.host_key, hop.host_keys, hop.name)
+        Login(transport, hop, 2 * timeout_s).log_in()
+    return transport
 
 
 class SshTransport(Conversation):
@@ -100,9 +80,9 @@ class SshTransport(Conversation):
 
     faults = frozenset({"cut", "stall"})
 
-    def __init__(self, name: str, transport: paramiko.Transport) -> None:
+    def __init__(self, name: str, transport: paramiko.Transport, owned: ExitStack) -> None:
         super().__init__(name)
-        self._transport = transport
+        self._transport, self._owned = transport, owned
 
     def start(
         self, words: Sequence[str], stdin: bytes | BinaryIO | None, on_bytes: OnBytes | None, timeout_s: float
@@ -120,7 +100,7 @@ class SshTransport(Conversation):
 
     def close(self) -> None:
         """As `Transport.close`."""
-        hang_up(self._transport)
+        self._owned.close()
 
 
 class _Bell:

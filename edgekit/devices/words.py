@@ -47,4 +47,13 @@ def bounded_line(words: Sequence[str], timeout_s: float) -> str:
     >>> print(bounded_line(["sleep", "60"], 2.5))
     exec sh -c 'timeout 9 true 2>/dev/null && exec timeout "$@"; shift; exec "$@"' sh 4 sleep 60
     """
-    return command_line(("sh", "-c", BOUNDED, "sh", str(math.ceil(timeout_s) + 1), *checked(words)))
+    return command_line(("sh", "-c", BOUNDED, "sh", bound_s(timeout_s), *checked(words)))
+
+
+def bound_s(timeout_s: float) -> str:
+    """The seconds after which the device ends what the host gave up on a moment before.
+
+    >>> bound_s(2.5)
+    '4'
+    """
+    return str(math.ceil(timeout_s) + 1)

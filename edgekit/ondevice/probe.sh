@@ -1,7 +1,26 @@
-# probe.sh ROOT FOLDER ID: is FOLDER (below ROOT) there and whole, and what room has the disk? The room is df's own line.
-if whole "$1/$2" "$3"; then answer there yes; else answer there no; fi
-near=$1
+# probe.sh ROOT KIND ID PYTHON: is the folder KIND/ID there and whole, and what would it take to bring it?
+# Answers: there; room (df's own line); python, if it runs; part SIZE SHA256 NAME for each piece that arrived before;
+# held SHA256 PATH for each file that is here already, by the word of the manifest beside it.
+root=$1
+near=$root
 while [ ! -d "$near" ]; do
     near=$(dirname "$near")
 done
 answer room "$(df -Pk "$near" | tail -n 1)"
+if whole "$root/$2/$3" "$3"; then
+    answer there yes
+    exit 0
+fi
+answer there no
+"$4" -c '' 2>/dev/null && answer python yes
+cd "$root" 2>/dev/null || exit 0
+for part in "incoming/$3.parts"/*; do
+    [ -f "$part" ] && answer part "$(wc -c < "$part" | tr -d ' ') $(hash_of "$part") ${part##*/}"
+done
+for list in bench/*/.manifest models/*/versions/*/.manifest; do
+    [ -f "$list" ] || continue
+    while IFS=' ' read -r sum path; do
+        answer held "$sum ${list%.manifest}$path"
+    done < "$list"
+done
+exit 0

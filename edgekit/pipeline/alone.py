@@ -7,7 +7,7 @@ from edgekit.bench.session import Bench, Form, Plan
 from edgekit.catalog import get_target
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device
-from edgekit.core.measurement import Comparison, Measurement, Options, Round
+from edgekit.core.measurement import Comparison, Measurement, OpTime, Options, Profile, Round, Window
 from edgekit.core.noun import Noun
 from edgekit.devices.agent import agent_command
 from edgekit.devices.connect import connect
@@ -16,7 +16,10 @@ from edgekit.devices.prepare import check_measures, runtime_environment
 from edgekit.devices.push import collecting, stage
 from edgekit.devices.transport import Transport
 from edgekit.errors import ArtifactError, UsageError
+from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.store.artifacts import ArtifactStore
+
+LOADS = 10
 
 
 class Compared(Noun, frozen=True, kw_only=True):
@@ -59,6 +62,49 @@ def compare(
         )  # fmt: skip
         comparison = bench.comparison(rounds, device.name, baseline.id, candidate.id)
         return Compared(comparison=comparison, baseline=one, candidate=other)
+
+
+def profile(
+    artifact: Artifact, device: Device, store: ArtifactStore, *,
+    threads: int = 1, sustain_s: float = 0.0, listen: Listener = silent,
+) -> Profile:  # fmt: skip
+    """One artifact of the store on a device by itself; called without a pause for `sustain_s` at the end, if not 0.
+
+    What was sent for it is removed from the device afterwards.
+
+    Raises: DeviceError, MeasureError, UnreachableError.
+    """
+    runtime = get_target(artifact.target).runtime
+    with connect(device) as transport, collecting(transport, device):
+        check_measures(transport, device, gather(transport, device), runtime)
+        form = _form(transport, device, artifact, store)
+        bench = bench_on(transport, device, Options(threads=threads, runtime=runtime))
+        _, conditions = bench.version()
+        listen(Event(stage="measure", text=f"{artifact.id[:12]} in fresh loads"))
+        rounds = bench.rounds((form,), artifact.id, Plan(most=LOADS, least=LOADS))
+        measured = bench.measurement(
+            rounds, form, device=device.name, conditions=conditions,
+            peak_memory_bytes=bench.peak_memory_bytes(form), size_bytes=artifact.size_bytes,
+        )  # fmt: skip
+        listen(Event(stage="profile", text="where the time goes"))
+        ops = _op_times(bench, form) if bench.shows_ops else ()
+        sustained = None
+        if sustain_s > 0:
+
+            def tell(window: Window) -> None:
+                listen(Event(stage="measure", text="without a pause", done=int(window.at_s), total=int(sustain_s)))
+
+            sustained = bench.sustained(form, sustain_s, on_window=tell)
+    return Profile(measurement=measured, sustained=sustained, ops=ops)
+
+
+def _op_times(bench: Bench, form: Form) -> tuple[OpTime, ...]:
+    """The ops of a form, the longest first."""
+    ((graph, traced),) = bench.trace((form,))
+    kinds = {node.name: node.kind for node in graph.nodes}
+    whole = sum(op.seconds for op in traced)
+    found = [OpTime(name=op.name, op=kinds[op.name], seconds=op.seconds, share=op.seconds / whole) for op in traced]
+    return tuple(sorted(found, key=lambda op: -op.seconds))
 
 
 def bench_on(transport: Transport, device: Device, options: Options) -> Bench:

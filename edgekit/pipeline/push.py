@@ -1,5 +1,7 @@
 """One artifact onto one device: checked here, installed there, written down."""
 
+import time
+
 import msgspec
 
 from edgekit.core.artifact import Artifact
@@ -11,19 +13,28 @@ from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
 from edgekit.devices.push import active, install
 from edgekit.devices.push import purge as purge_device
+from edgekit.devices.send import Sent
+from edgekit.devices.transport import OnBytes
 from edgekit.errors import TargetError
 from edgekit.formats.verify import Verdict, verify
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.ledger import Ledger
 
+SAY_S = 2.0
+
 
 class Pushed(Noun, frozen=True, kw_only=True):
-    """What is active now on a device, and what verifying it on the host said; `was_there` if nothing had to change."""
+    """What is active now on a device, and what verifying it on the host said; `was_there` if nothing had to change.
+
+    `sent_bytes` went over the link for files of `size_bytes`: less where only changes had to go.
+    """
 
     deployment: Deployment
     verdict: Verdict
     was_there: bool
+    sent_bytes: int = 0
+    size_bytes: int = 0
 
 
 def push(
@@ -45,11 +56,32 @@ def push(
             raise TargetError(f"{device.name}: cannot run {artifact.id[:12]} ({artifact.target}): {'; '.join(wrong)}")
         before = active(transport, device, name or artifact.name)
         listen(Event(stage="install", text=f"installing {artifact.id[:12]} on {device.name}"))
-        deployment = install(transport, device, artifact, folder, name=name)
+        sent: list[Sent] = []
+        deployment = install(
+            transport, device, artifact, folder, name=name, find_file=store.find_file, on_sent=sent.append,
+            on_bytes=_progress(device.name, listen),
+        )  # fmt: skip
     was_there = before is not None and msgspec.structs.replace(before, previous=deployment.previous) == deployment
     if not was_there or deployment not in ledger.deployments(device.name):
         ledger.add_deployment(deployment)
-    return Pushed(deployment=deployment, verdict=verdict, was_there=was_there)
+    return Pushed(
+        deployment=deployment, verdict=verdict, was_there=was_there,
+        sent_bytes=sum(s.sent_bytes for s in sent), size_bytes=sum(s.size_bytes for s in sent),
+    )  # fmt: skip
+
+
+def _progress(name: str, listen: Listener) -> OnBytes:
+    """Says how much was sent, every other second."""
+    sent, said_s = 0, time.monotonic()
+
+    def add(size: int) -> None:
+        nonlocal sent, said_s
+        sent += size
+        if time.monotonic() - said_s > SAY_S:
+            said_s = time.monotonic()
+            listen(Event(stage="install", text=f"sending to {name}: {sent / 1e6:.1f} MB"))
+
+    return add
 
 
 def purge(device: Device, ledger: Ledger) -> None:

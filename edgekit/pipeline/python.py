@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgekit.catalog import get_target
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device
-from edgekit.core.measurement import Round
+from edgekit.core.measurement import Profile, Round
 from edgekit.core.project import Compress, Project
 from edgekit.core.recipe import NAMED, Recipe
 from edgekit.core.trial import Studies, Study
@@ -185,6 +185,24 @@ def compare(
     store, machine = ArtifactStore(artifacts_folder()), _device(device)
     one, other = (artifact_named(_text(a), machine, store) for a in (baseline, candidate))
     return compare_on(one, other, machine, store, threads=threads, on_round=on_round)
+
+
+def profile(
+    artifact: Artifact | str, *, device: str | Device = "local", threads: int = 1, sustain_s: float = 60.0,
+    listen: Listener = silent,
+) -> Profile:  # fmt: skip
+    """One artifact on a device by itself: cold, steady and sustained times, memory, and where the time goes.
+
+    It is named as in `compare`; `sustain_s` seconds of calls without a pause, none if 0.
+
+    Raises: EdgekitError.
+    """
+    from edgekit.pipeline.alone import profile as profile_on
+    from edgekit.pipeline.named import artifact_named
+
+    store, machine = ArtifactStore(artifacts_folder()), _device(device)
+    found = artifact_named(_text(artifact), machine, store)
+    return profile_on(found, machine, store, threads=threads, sustain_s=sustain_s, listen=listen)
 
 
 def push(

@@ -81,7 +81,9 @@ def tune(
         ledger.save_study(found, "open")
         if install_choice and holds(choice):
             listen(Event(stage="install", text=f"installing {chosen.id[:12]} on {device.name}"))
-            deployment = install(transport, device, chosen, store.folder(chosen), name=job.project.name)
+            deployment = install(
+                transport, device, chosen, store.folder(chosen), name=job.project.name, find_file=store.find_file
+            )
             ledger.add_deployment(deployment)
         ledger.save_study(found, "done")
     return found

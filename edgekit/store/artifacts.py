@@ -183,6 +183,14 @@ class ArtifactStore:
         """Where the files of an artifact (or of an id) are."""
         return self._content / (artifact if isinstance(artifact, str) else artifact.id)
 
+    def find_file(self, sha256: str) -> Path | None:
+        """A file of any artifact, by its content; None if there is none. Whoever needs it to be sound checks it."""
+        for artifact in self.artifacts():
+            for entry in artifact.files:
+                if entry.sha256 == sha256 and (path := self.folder(artifact) / entry.path).is_file():
+                    return path
+        return None
+
     def model_path(self, artifact: Artifact) -> Path:
         """The file that a runtime loads."""
         return self.folder(artifact) / artifact.model_file

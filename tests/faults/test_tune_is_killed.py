@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from sshd import running_sshd
 from tuning import Tuning
 
+from edgekit.lab.sshd import running_sshd
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.ledger import Ledger
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sshd import running_sshd
 from tuning import Run, Tuning
+
+from edgekit.lab.sshd import running_sshd
 
 pytestmark = pytest.mark.timeout(900)
 

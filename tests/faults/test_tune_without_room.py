@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from disks import fill_up, small_disk
-from sshd import Sshd
 from tuning import Tuning
 
+from edgekit.lab.sshd import Sshd
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.ledger import Ledger
 

@@ -13,13 +13,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from sshd import Sshd, running_sshd
-
 from edgekit.core.artifact import Artifact, FileEntry, content_id
 from edgekit.core.device import Device
 from edgekit.devices.connect import connect
 from edgekit.devices.inventory import add_device
 from edgekit.devices.push import install
+from edgekit.lab.sshd import Sshd, running_sshd
 from edgekit.store.files import sha256_of
 from tests.unit.store.nouns import make_artifact
 

@@ -10,6 +10,7 @@ from .hangup import end_when_nobody_reads
 from .kernel import state, stay_on_fast_cores
 from .lines import reason, say
 from .runtimes import RUNTIMES
+from .sustained import do_sustained
 
 
 SCHEMA = 1
@@ -26,6 +27,7 @@ JOBS = {
     "compile": do_compile,
     "farm": do_farm,
     "vectors": do_vectors,
+    "sustained": do_sustained,
 }
 
 

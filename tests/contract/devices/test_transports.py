@@ -1,13 +1,17 @@
-"""Both transports keep one contract: this computer, and a real sshd."""
+"""All transports keep one contract: this computer, a real sshd by two clients, and a phone behind the real adb."""
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sshd import running_sshd
+from phone import running_phone
 
 from edgekit.core.device import Device
 from edgekit.devices.connect import connect
+from edgekit.lab.dropbear import running_dropbear
+from edgekit.lab.sshd import running_sshd
 from edgekit.testing.transports import Lab, TransportContract
 
 
@@ -28,4 +32,33 @@ class TestSshTransport(TransportContract):
     def lab(self, folder: Path, tmp_path: Path) -> Iterator[Lab]:
         with running_sshd(tmp_path / "sshd") as server:
             device = server.device(folder)
+            yield Lab(lambda: connect(device), folder, {"cut": server.cut, "stall": server.stall}, server.resume)
+
+
+class TestOpensshTransport(TransportContract):
+    @pytest.fixture
+    def lab(self, folder: Path, tmp_path: Path) -> Iterator[Lab]:
+        with running_sshd(tmp_path / "sshd") as server:
+            device = server.device(folder, transport="openssh")
+            yield Lab(lambda: connect(device), folder, {"cut": server.cut, "stall": server.stall}, server.resume)
+
+
+class TestAdbTransport(TransportContract):
+    @pytest.fixture
+    def lab(self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+        with running_phone(tmp_path / "phone", monkeypatch) as phone:
+            device = phone.device(folder)
+            yield Lab(lambda: connect(device), folder, {"cut": phone.cut, "stall": phone.stall}, phone.resume)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a home of its own takes a mount, and so root")
+@pytest.mark.parametrize("client", ["ssh", "openssh"])
+class TestOnABareBoard(TransportContract):
+    """dropbear and busybox: no SFTP, no coreutils."""
+
+    @pytest.fixture
+    def lab(self, folder: Path, tmp_path: Path, client: str) -> Iterator[Lab]:
+        subprocess.run(["busybox", "--install", "-s", str(tmp_path)], check=True)
+        with running_dropbear(tmp_path / "dropbear", path=str(tmp_path)) as server:
+            device = server.device(folder, transport=client)
             yield Lab(lambda: connect(device), folder, {"cut": server.cut, "stall": server.stall}, server.resume)

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from arm64 import CPUINFO, arm64_device, missing
 from nets import NETS, net, noise
-from sshd import Sshd
 
 from edgekit.bench.session import Bench, Form, Plan
 from edgekit.catalog.firmware import firmware_of
@@ -27,9 +25,14 @@ from edgekit.devices.prepare import prepare, runtime_environment
 from edgekit.devices.push import stage
 from edgekit.devices.transport import Transport
 from edgekit.formats.base import get_format
+from edgekit.lab.arm64 import CPUINFO, arm64_device, missing
+from edgekit.lab.sshd import Sshd
 from edgekit.models.program import Program
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=str(missing()))]
+
+KEPT = Path(__file__).parents[3] / ".bench" / "debian-12-arm64"
+"""Made once; `make clean` removes it."""
 
 COUNT = 256
 
@@ -60,7 +63,7 @@ RUNTIMES = {"onnx-aarch64": ONNXRUNTIME, "tflite-aarch64": LITERT}
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with arm64_device(tmp_path_factory.mktemp("arm64")) as server:
+    with arm64_device(tmp_path_factory.mktemp("arm64"), KEPT) as server:
         yield server
 
 

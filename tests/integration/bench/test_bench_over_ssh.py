@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from disks import fill_up, small_disk
-from sshd import Sshd
 
 from edgekit.bench.session import Bench, Form, Plan
 from edgekit.core.measurement import Options
@@ -13,6 +12,7 @@ from edgekit.devices.agent import agent_command
 from edgekit.devices.connect import connect
 from edgekit.devices.push import stage
 from edgekit.errors import StorageError
+from edgekit.lab.sshd import Sshd
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402

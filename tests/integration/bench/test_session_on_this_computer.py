@@ -96,3 +96,13 @@ def test_a_runtime_that_refuses_a_model_is_told_in_one_line(
     with pytest.raises(DeviceError, match="local: ") as caught:
         bench.rounds([Form(id="bad", path=str(bad), inputs=forms[0].inputs), forms[0]], "m2", PLAN)
     assert "\n" not in str(caught.value)
+
+
+def test_calls_without_a_pause_are_told_second_by_second(bench: Bench, forms: tuple[Form, ...]) -> None:
+    heard: list[float] = []
+    found = bench.sustained(forms[0], 2.5, on_window=lambda window: heard.append(window.at_s))
+    assert heard == sorted(heard)
+    assert [w.at_s for w in found.windows] == heard
+    assert heard[-1] >= 2.5
+    assert all(w.p50_s <= w.p99_s for w in found.windows)
+    assert (found.joules_per_call is None) == (found.sensor is None)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from disks import small_disk
-from sshd import Sshd, free_port, write_key
 
 from edgekit.cli.main import run
 from edgekit.devices.inventory import add_device
+from edgekit.lab.sshd import Sshd, free_port, write_key
 from edgekit.store.home import ledger_url
 from edgekit.store.ledger import Ledger
 

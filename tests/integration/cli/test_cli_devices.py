@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from sshd import Sshd, free_port, running_sshd, write_key
 
 from edgekit.cli.main import run
 from edgekit.devices.connect import connect
 from edgekit.devices.hostkeys import fingerprint
 from edgekit.devices.inventory import devices, get_device
 from edgekit.devices.push import stage
+from edgekit.lab.sshd import Sshd, free_port, running_sshd, write_key
 
 
 @pytest.fixture

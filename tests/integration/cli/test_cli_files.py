@@ -35,6 +35,24 @@ def test_two_model_files_of_others_are_measured_against_each_other(project: Path
     assert {a.name for a in ArtifactStore(artifacts_folder()).artifacts()} == {"long", "short"}
 
 
+def test_one_model_file_is_profiled_by_itself(project: Path, said) -> None:
+    chain = write(Path("chain.onnx"), 20)
+    found = json.loads(said("profile", chain, "--sustain", "1.5", "--json"))
+    assert found["measurement"]["wall"]["p50_s"] <= found["measurement"]["wall"]["p99_s"]
+    assert found["measurement"]["peak_memory_bytes"] > 0
+    assert found["sustained"]["windows"]
+    assert sum(op["share"] for op in found["ops"]) == pytest.approx(1.0)
+    told = said("profile", chain, "--sustain", "0")
+    assert all(word in told for word in ("cold", "steady", "memory", "MatMul"))
+    assert "sustained" not in told
+
+
+@pytest.mark.parametrize("rounds", ["0", "4", "many", "-1", "1001"])
+def test_a_number_of_rounds_that_cannot_be_is_refused(project: Path, refused, rounds: str) -> None:
+    one, other = write(Path("one.onnx"), 2), write(Path("other.onnx"), 3)
+    assert "--rounds" in refused("bench", one, other, "--rounds", rounds, code=2)
+
+
 def test_a_folder_of_an_artifact_is_pushed_as_what_it_holds(project: Path, said, tmp_path: Path) -> None:
     write(Path("chain.onnx"), 2)
     first = json.loads(said("push", "chain.onnx", "--device", "local", "--json"))["deployment"]

@@ -4,10 +4,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from sshd import Sshd
 
 from edgekit.devices.connect import connect
 from edgekit.errors import UnreachableError
+from edgekit.lab.sshd import Sshd
 
 
 def test_a_program_that_is_killed_as_its_device_goes_down_is_a_broken_link(own_sshd: Sshd, tmp_path: Path) -> None:

@@ -5,25 +5,25 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from sshd import running_sshd, write_key
 
-from edgekit.devices.connect import connect
-from edgekit.devices.hostkeys import enrol, fingerprint
+from edgekit.devices.connect import connect, host_keys_of
+from edgekit.devices.hostkeys import fingerprint
 from edgekit.errors import DeadlineError, HostKeyError, LoginError, UnreachableError
+from edgekit.lab.sshd import running_sshd, write_key
 
 
 def test_all_keys_of_a_host_are_shown_and_the_fingerprint_is_that_of_ssh_keygen(tmp_path: Path) -> None:
     with running_sshd(tmp_path / "sshd", kinds=("ed25519", "ecdsa")) as server:
-        keys = enrol("127.0.0.1", server.port)
+        keys = host_keys_of(server.device(tmp_path))
         assert sorted(keys) == sorted(server.host_keys)
     (tmp_path / "key.pub").write_text(keys[0] + "\n")
     told = subprocess.run(["ssh-keygen", "-lf", str(tmp_path / "key.pub")], capture_output=True, text=True, check=True)
     assert fingerprint(keys[0]) in told.stdout
 
 
-def test_enrolling_logs_nobody_in(sshd) -> None:
+def test_enrolling_logs_nobody_in(sshd, tmp_path: Path) -> None:
     before = sshd.log()
-    enrol("127.0.0.1", sshd.port)
+    host_keys_of(sshd.device(tmp_path))
     assert "Accepted" not in sshd.log()[len(before) :]
 
 

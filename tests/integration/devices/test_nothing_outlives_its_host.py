@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from sshd import Sshd, running_sshd
 
 from edgekit.core.device import Device
 from edgekit.devices.agent import agent_command
 from edgekit.devices.connect import connect
 from edgekit.errors import DeadlineError
+from edgekit.lab.sshd import Sshd, running_sshd
 
 onnx = pytest.importorskip("onnx")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sshd import Sshd
 
 from edgekit.catalog.firmware import firmware_of
 from edgekit.core.device import Device
@@ -20,6 +19,7 @@ from edgekit.devices.inventory import this_computer
 from edgekit.devices.prepare import prepare, runtime_environment
 from edgekit.devices.transport import Transport
 from edgekit.errors import DeviceError, StorageError, UsageError
+from edgekit.lab.sshd import Sshd
 
 Place = tuple[Transport, Device]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.devices.push import parcel
+from edgekit.devices.parcel import parcel, write_tar
 from edgekit.devices.wheels import pack, platform_tags
 from edgekit.errors import ArtifactError, UsageError
 
@@ -19,9 +19,8 @@ def test_equal_content_has_one_id_and_one_archive(tmp_path: Path) -> None:
     assert first.id == second.id
     archives = []
     for sent in (first, second):
-        with sent.archive() as (file, size):
-            archives.append(file.read())
-            assert len(archives[-1]) == size
+        write_tar(file := io.BytesIO(), sent.files)
+        archives.append(file.getvalue())
     assert archives[0] == archives[1]
 
 
@@ -31,11 +30,11 @@ def test_a_name_is_part_of_the_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "../x", "/etc/passwd", "a/../b", "a//b", "./a", "a\nb", " a", "a ", ".manifest", "a/"]
+    "name", ["", "../x", "/etc/passwd", "a/../b", "a//b", "./a", "a\nb", " a", "a ", ".manifest", ".plan", "a/"]
 )
 def test_a_path_that_leaves_the_folder_or_cannot_be_written_down_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b"x")
-    with pytest.raises(UsageError, match=r"plain relative path|space"):
+    with pytest.raises(UsageError, match=r"plain relative path|space|own"):
         parcel({name: tmp_path / "m"})
 
 

@@ -5,21 +5,21 @@ Nothing here is told by its times.
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from sshd import Sshd, running_sshd
-
-KEPT = Path(__file__).parents[1] / ".bench" / "debian-12-arm64"
-"""Made once, in about 20 s, and never written to by what runs in it; `make clean` removes it."""
+from edgekit.lab.sshd import Sshd, running_sshd
 
 PACKAGES = (
     "base-files", "dash", "coreutils", "libc-bin", "grep", "sed", "findutils", "tar", "gzip",
     "python3", "libpython3-stdlib", "libstdc++6", "libgomp1",
 )  # fmt: skip
-SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
+SUITE = "bookworm"
+SOURCES = (Path("/etc/apt/sources.list.d"), Path("/etc/apt/sources.list"))
 UNREAD = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -56,61 +56,100 @@ def missing() -> str | None:
     if os.geteuid() != 0:
         return "only root can mount and change the root folder"
     if not RULE.is_file() or not shutil.which("mmdebstrap"):
-        return "qemu-user-static or mmdebstrap is not installed: `sh tests/system.sh slow`"
+        return "qemu-user-static or mmdebstrap is not installed: apt-get install qemu-user-static mmdebstrap arch-test"
+    if mirror() is None:
+        return "this computer has no Debian mirror in /etc/apt to take arm64 packages from"
     return None
 
 
-def rootfs() -> Path:
-    """The device's files."""
-    if not KEPT.is_dir():
-        KEPT.parent.mkdir(exist_ok=True)
-        part = KEPT.with_name(f".{KEPT.name}.{os.getpid()}")
+def mirror() -> str | None:
+    """The Debian mirror that this computer's own apt uses; None if it has none.
+
+    `URIs:` lines of deb822 files, and `deb [options] URI suite` lines of the old ones.
+    """
+    files = [path for place in SOURCES for path in ([place] if place.is_file() else sorted(place.glob("*")))]
+    for path in files:
+        for line in path.read_text(errors="replace").splitlines():
+            found = re.match(r"\s*(?:URIs:|deb\s+(?:\[[^]]*\]\s+)?)\s*(\S+://\S+|file:\S+)", line)
+            if found is not None and "security" not in found[1]:
+                return found[1]
+    return None
+
+
+def rootfs(kept: Path) -> Path:
+    """The device's files: made once, in about 20 s, at `kept`; nothing that runs in it writes to it.
+
+    Raises: RuntimeError in the words of what failed.
+    """
+    if not kept.is_dir():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_name(f".{kept.name}.{os.getpid()}")
         words = [
             "mmdebstrap", "--quiet", "--architectures=arm64", "--variant=extract", "--mode=root",
             f"--include={','.join(PACKAGES)}", *(f"--dpkgopt=path-exclude={path}" for path in UNREAD),
             '--aptopt=Acquire::Languages "none"', '--aptopt=Apt::Install-Recommends "false"',
-            SUITE, str(part), MIRROR,
+            SUITE, str(part), str(mirror()),
         ]  # fmt: skip
         try:
             subprocess.run(words, check=True, capture_output=True, text=True)
-            part.rename(KEPT)
+            part.rename(kept)
         except subprocess.CalledProcessError as error:
             raise RuntimeError(f"no arm64 userland: {error.stderr.strip()[-500:]}") from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
-    return KEPT
+    return kept
 
 
 @contextlib.contextmanager
 def arm_programs_run() -> Iterator[None]:
     """The kernel hands arm64 programs to qemu within the block; afterwards as before."""
-    mounted = (BINFMT / "register").exists()
-    if not mounted:
-        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)], check=True, capture_output=True)
-    ours = not (BINFMT / RULE.stem).exists()
-    if ours:
-        (BINFMT / "register").write_text(RULE.read_text())
+    done = missing_steps()
+    run_arm_programs(done)
     try:
         yield
     finally:
-        if ours:
-            (BINFMT / RULE.stem).write_text("-1")
-        if not mounted:
-            subprocess.run(["umount", str(BINFMT)], check=True)
+        run_no_arm_programs(done)
+
+
+def missing_steps() -> tuple[str, ...]:
+    """What is to be done before the kernel runs arm64 programs: "mount", "register"; nothing if it does already."""
+    steps = [] if (BINFMT / "register").exists() else ["mount"]
+    return tuple(steps) if (BINFMT / RULE.stem).exists() else (*steps, "register")
+
+
+def run_arm_programs(steps: tuple[str, ...]) -> None:
+    """Does these steps. Raises: OSError, subprocess.CalledProcessError."""
+    if "mount" in steps:
+        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)], check=True, capture_output=True)
+    if "register" in steps:
+        (BINFMT / "register").write_text(RULE.read_text())
+
+
+def run_no_arm_programs(steps: tuple[str, ...]) -> None:
+    """Undoes these steps, as far as they were done."""
+    if "register" in steps and (BINFMT / RULE.stem).exists():
+        (BINFMT / RULE.stem).write_text("-1")
+    if "mount" in steps and (BINFMT / "register").exists():
+        subprocess.run(["umount", str(BINFMT)], check=True)
 
 
 @contextlib.contextmanager
-def arm64_device(folder: Path) -> Iterator[Sshd]:
+def arm64_device(folder: Path, kept: Path) -> Iterator[Sshd]:
     """An sshd whose sessions see the Arm userland and nothing else; their home is /root, empty at first.
 
-    Its /proc/cpuinfo is the file cpuinfo in `folder`, which may be rewritten.
+    Its /proc/cpuinfo is the file cpuinfo in `folder`, which may be rewritten; its files are those at `kept`.
     """
-    root, cpuinfo = rootfs(), folder / "cpuinfo"
-    cpuinfo.parent.mkdir(parents=True, exist_ok=True)
+    with arm_programs_run(), running_sshd(folder, **inside_arm64(folder, rootfs(kept))) as server:
+        yield server
+
+
+def inside_arm64(folder: Path, root: Path) -> dict[str, Any]:
+    """What makes an sshd one of the Arm userland at `root`."""
+    cpuinfo = folder / "cpuinfo"
+    folder.mkdir(parents=True, exist_ok=True)
     cpuinfo.write_text(CPUINFO)
     environment = f"HOME=/root QEMU_CPU={CPU} PATH=/usr/sbin:/usr/bin:/sbin:/bin"
     there = '/bin/sh -c \'cd && exec /bin/sh -c "$0"\' "$SSH_ORIGINAL_COMMAND"'
     shell = f"exec env -i {environment} {shutil.which('chroot')} {root} {there}"
     inside = ("unshare", "--mount", "--propagation", "private", "sh", "-c", MOUNTS, str(root), str(cpuinfo))
-    with arm_programs_run(), running_sshd(folder, shell=shell, inside=inside) as server:
-        yield server
+    return {"shell": shell, "inside": inside}

@@ -1,4 +1,4 @@
-"""A real sshd on loopback, with keys and a home folder of its own: the device that the tests reach.
+"""A real sshd on loopback, with keys and a home folder of its own: a device of the lab, and of the tests.
 
 No file of the user's is read or touched: a login shell of this user would run what is in ~/.bashrc, once a command.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
+from typing import Any, ClassVar
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -60,6 +61,7 @@ def write_key(path: Path, kind: str = "ed25519", passphrase: bytes | None = None
 
 
 def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -78,7 +80,13 @@ class Sshd:
     inside: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
+    serves: ClassVar[str] = "sshd"
+    """How the names of its processes begin."""
+    left: ClassVar[str] = "port {}\n"
+    """What it logs once a visitor from that port has left."""
+
     def start(self) -> None:
+        """Starts it; returns once it answers. Raises: TimeoutError."""
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
         keys = "\n".join(f"HostKey {path}" for path in sorted(self.folder.glob("host_key_*")))
@@ -103,7 +111,7 @@ class Sshd:
         while time.monotonic() < end:
             ready, mine = False, ""
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as s:
-                mine = f"port {s.getsockname()[1]}\n"
+                mine = self.left.format(s.getsockname()[1])
                 ready = s.recv(64).startswith(b"SSH-2.0")
             while ready and time.monotonic() < end:  # until it has logged that this visit ended
                 if mine in self.log():
@@ -118,6 +126,7 @@ class Sshd:
         return self.folder / "home"
 
     def log(self) -> str:
+        """What it has said so far."""
         return (self.folder / "log").read_text(errors="replace")
 
     def device(self, root: Path | str, name: str = "board", **changes: object) -> Device:
@@ -149,7 +158,7 @@ class Sshd:
         """Sends a signal to every session, both halves of it; not to what runs in it, nor to the listener."""
         for pid in self.sessions():
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-                if Path(f"/proc/{pid}/comm").read_text().strip().startswith("sshd"):
+                if Path(f"/proc/{pid}/comm").read_text().strip().startswith(self.serves):
                     os.kill(pid, number)
 
     def cut(self) -> None:
@@ -163,9 +172,11 @@ class Sshd:
         self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
+        """It speaks again."""
         self.signal(signal.SIGCONT)
 
     def stop(self) -> None:
+        """Ends it, and all of its sessions."""
         if self.process is not None:
             self.cut()
             self.process.kill()
@@ -174,9 +185,18 @@ class Sshd:
 
 
 def children(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
     with contextlib.suppress(OSError):
         return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []
+
+
+def make_sshd(folder: Path, *, kinds: tuple[str, ...] = ("ed25519",), **fields: Any) -> Sshd:
+    """An sshd with keys of its own in `folder`, not started; `fields` are those of `Sshd`."""
+    (folder / "home").mkdir(parents=True, exist_ok=True)
+    (folder / "authorized_keys").write_text(write_key(folder / "client") + "\n")
+    keys = tuple(write_key(folder / f"host_key_{kind}", kind) for kind in kinds)
+    return Sshd(folder, free_port(), keys, **fields)
 
 
 @contextlib.contextmanager
@@ -193,10 +213,7 @@ def running_sshd(
 
     `path` is where its programs are found, `shell` runs a command, `inside` are words that become the sshd itself.
     """
-    (folder / "home").mkdir(parents=True, exist_ok=True)
-    (folder / "authorized_keys").write_text(write_key(folder / "client") + "\n")
-    keys = tuple(write_key(folder / f"host_key_{kind}", kind) for kind in kinds)
-    server = Sshd(folder, free_port(), keys, extra, path, shell, inside)
+    server = make_sshd(folder, kinds=kinds, extra=extra, path=path, shell=shell, inside=inside)
     try:
         server.start()
         yield server

@@ -1,0 +1,10 @@
+# append.sh ROOT ID PART SIZE < BYTES: more of a piece of parcel ID, of which SIZE bytes are here; 0 begins it anew.
+root=$1
+parts=$root/incoming/$2.parts
+claim "$root"
+mkdir -p "$parts" || exit 1
+if [ "$4" = 0 ]; then
+    : > "$parts/$3" || exit 1
+fi
+[ "$(wc -c < "$parts/$3" | tr -d ' ')" = "$4" ] || fail "another host sends the same files"
+cat >> "$parts/$3"

@@ -1,0 +1,66 @@
+"""A phone behind a real adb: client and server are the system's, with a key and a port of their own."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgekit.core.device import Device
+from edgekit.lab.sshd import children, free_port
+
+
+class Phone:
+    """A running phone; its server and its key are in `folder`."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[str], port: int) -> None:
+        self.folder, self._process, self.serial = folder, process, f"127.0.0.1:{port}"
+
+    def device(self, root: Path | str, name: str = "phone") -> Device:
+        return Device(name=name, transport="adb", host=self.serial, root=str(root), python=sys.executable)
+
+    def cut(self) -> None:
+        """The cable is pulled: what ran there runs on, and nobody hears of it."""
+        self._process.kill()
+        self._process.wait()
+
+    def stall(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        for pid in children(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@contextlib.contextmanager
+def running_phone(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Iterator[Phone]:
+    """A phone that answers; it and the adb server that this test started end with the block."""
+    (folder / "home").mkdir(parents=True)
+    (folder / "host").mkdir()
+    monkeypatch.setenv("HOME", str(folder / "host"))
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(free_port()))
+    words = [sys.executable, "-m", "edgekit.lab.adbd", "0", "--home", str(folder / "home"), *options]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    port = int(process.stdout.readline().rpartition(" ")[2])
+    phone = Phone(folder, process, port)
+    try:
+        yield phone
+    finally:
+        phone.stop()
+        subprocess.run(["adb", "kill-server"], capture_output=True, check=False, timeout=20)
+        time.sleep(0.05)
