@@ -10,14 +10,15 @@ import tomli_w
 
 from edgekit.core.noun import to_builtins
 from edgekit.devices.connect import connect
-from edgekit.devices.facts import QUESTIONS, _questions_of, ask_all, facts_of
+from edgekit.devices.facts import ask_all, facts_of
 from edgekit.devices.inventory import get_device
+from edgekit.devices.questions import QUESTIONS, questions_of
 
 
 def main() -> None:
     device = get_device(sys.argv[2] if len(sys.argv) > 2 else "local")
     with connect(device) as transport:
-        told = ask_all(transport, (*QUESTIONS, *_questions_of(transport, device)))
+        told = ask_all(transport, (*QUESTIONS, *questions_of(transport, device)))
     facts = {key: value for key, value in to_builtins(facts_of(told, device.name)).items() if value is not None}
     text = tomli_w.dumps({"told": told, "facts": facts}, multiline_strings=True)
     Path(__file__).with_name(f"captured_{sys.argv[1]}.toml").write_text(text)
