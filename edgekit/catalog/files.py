@@ -32,7 +32,8 @@ def read_folder(folder: Path, kind: type[T], tables: Sequence[str]) -> tuple[T, 
 
     Raises: UsageError naming the file and the key that is wrong.
     """
-    return tuple(read_file(path, kind, tables) for path in sorted(folder.glob("*.toml")))
+    paths = sorted(folder.glob("*.toml"), key=lambda path: path.stem)
+    return tuple(read_file(path, kind, tables) for path in paths)
 
 
 def read_file(path: Path, kind: type[T], tables: Sequence[str]) -> T:

@@ -39,7 +39,12 @@ def get_profile(name: str, folder: Path | None = None) -> FirmwareProfile:
 
 def firmware_of(facts: Facts, folder: Path | None = None) -> FirmwareProfile | None:
     """The profile of the OS image that a machine with these facts runs; None if it is not known."""
-    seen = {
+    return recognise(detectable(facts), profiles(folder))
+
+
+def detectable(facts: Facts) -> dict[str, str]:
+    """What a profile may name in `detect`, of a machine with these facts."""
+    return {
         "arch": facts.arch,
         "os_id": facts.os_id,
         "os_version": facts.os_version,
@@ -47,5 +52,6 @@ def firmware_of(facts: Facts, folder: Path | None = None) -> FirmwareProfile | N
         "libc": facts.libc,
         "cpu": facts.cpu,
         "board": facts.board or "",
+        "l4t": facts.l4t or "",
+        "termux": "yes" if facts.termux else "",
     }
-    return recognise(seen, profiles(folder))

@@ -1,5 +1,6 @@
 """The targets: one file of targets/ each, named <format>-<hardware>[-variant]."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -47,17 +48,30 @@ def get_target(name: str, folder: Path | None = None) -> Target:
     raise TargetError(f"target {name!r}: there is none; nearest: {', '.join(near)} (`edgekit targets list` shows all)")
 
 
-def default_target(facts: Facts, format: str = "onnx", folder: Path | None = None) -> Target:  # noqa: A002
+def default_target(
+    facts: Facts,
+    format: str = "onnx",  # noqa: A002
+    among: Sequence[Target] | None = None,
+) -> Target:
     """The target of `format` that a machine with these facts can run, the one that asks most of it.
 
-    Raises: TargetError if there is none, with what is missing.
+    It is one of `among`, by default of all.
+
+    Raises: TargetError if there is none, with what is missing, and what there is of other formats.
     """
-    of_format = [target for target in targets(folder) if target.format == format]
+    among = targets() if among is None else among
+    of_format = [target for target in among if target.format == format]
     if not of_format:
-        formats = sorted({target.format for target in targets(folder)})
+        formats = sorted({target.format for target in among})
         raise TargetError(f"format {format!r}: no target has it; there are {', '.join(formats)}")
-    fitting = [target for target in of_format if not mismatches(target.requires, facts.provides())]
-    if not fitting:
-        why = "; ".join(f"{t.name} {mismatches(t.requires, facts.provides())[0]}" for t in of_format)
-        raise TargetError(f"no {format} target fits this {facts.arch} device: {why}")
-    return max(fitting, key=lambda target: (len(target.requires), target.name))
+    fitting = fitting_targets(facts, among)
+    if found := [target for target in fitting if target.format == format]:
+        return max(found, key=lambda target: (len(target.requires), target.name))
+    why = "; ".join(f"{t.name} {mismatches(t.requires, facts.provides())[0]}" for t in of_format)
+    others = f"; of other formats there is {', '.join(t.name for t in fitting)}" if fitting else ""
+    raise TargetError(f"no {format} target fits this {facts.arch} device: {why}{others}")
+
+
+def fitting_targets(facts: Facts, among: Sequence[Target]) -> tuple[Target, ...]:
+    """Those targets of `among` that a machine with these facts has all for, by name."""
+    return tuple(target for target in among if not mismatches(target.requires, facts.provides()))

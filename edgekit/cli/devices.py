@@ -156,7 +156,8 @@ def _show(probed: enrolment.Probed, *, json: bool) -> None:
     if json:
         show_json(probed)
     else:
-        say_lines((*_device_lines(probed.device), *_facts_lines(probed.facts)))
+        coming = (f"not yet      {name}: {lack}" for name, lack in enrolment.coming_targets(probed.facts))
+        say_lines((*_device_lines(probed.device), *coming, *_facts_lines(probed.facts)))
 
 
 def _device_lines(device: Device) -> list[str]:
@@ -173,11 +174,39 @@ def _device_lines(device: Device) -> list[str]:
 
 def _facts_lines(facts: Facts) -> list[str]:
     runtimes = ", ".join(f"{name} {version}" for name, version in facts.runtimes) or "none: `edgekit devices prepare`"
+    kernel = "Darwin" if facts.os_id == "macos" else "Linux"
+    board = facts.board and facts.board + (f" ({facts.soc})" if facts.soc else "")
     return [
+        *([f"board        {board}"] if board else []),
         f"processor    {facts.cpu or 'not known'}, {facts.arch}, {facts.cores} cores",
         *([f"emulated     {EMULATED}"] if facts.emulated else []),
         f"features     {' '.join(facts.features) or '-'}",
         f"memory       {size(facts.memory_bytes)}, disk {size(facts.free_bytes)} free",
-        f"system       {facts.os_id} {facts.os_version}, Linux {facts.kernel}, {facts.libc or 'libc not known'}",
+        f"system       {facts.os_id} {facts.os_version}, {kernel} {facts.kernel}, {facts.libc or 'libc not known'}",
+        *([f"vendor       {', '.join(vendor)}"] if (vendor := _vendor(facts)) else []),
+        *([f"state        {'; '.join(state)}"] if (state := _state(facts)) else []),
         f"python       {facts.python or 'none'}; runtimes: {runtimes}",
+    ]
+
+
+def _vendor(facts: Facts) -> list[str]:
+    """What the maker of the board or the phone put there."""
+    known = (
+        ("L4T", facts.l4t), ("JetPack", facts.jetpack), ("TensorRT", facts.tensorrt), ("Vitis AI", facts.vitis_ai),
+        ("DPU", facts.dpu), ("fingerprint", facts.dpu_fingerprint), ("FPGA", " ".join(facts.fpga_apps)),
+        ("Android SDK", facts.android_sdk), ("build", facts.build),
+    )  # fmt: skip
+    return [*(f"{what} {value}" for what, value in known if value), *(["Termux"] if facts.termux else [])]
+
+
+def _state(facts: Facts) -> list[str]:
+    """What decides how fast the device is just now."""
+    clocks = {True: "clocks locked", False: "clocks not locked"}
+    hottest = [celsius for _, celsius in facts.temperatures_c]
+    return [
+        *([f"power mode {facts.power_mode}"] if facts.power_mode else []),
+        *([clocks[facts.clocks_locked]] if facts.clocks_locked is not None else []),
+        *([f"governor {' '.join(facts.governors)}"] if facts.governors else []),
+        *([f"{max(hottest):.0f} °C"] if hottest else []),
+        *([", ".join(facts.throttled) or "not slowed"] if facts.throttled is not None else []),
     ]

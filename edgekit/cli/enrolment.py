@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from edgekit.catalog import default_target, firmware_of, targets
+from edgekit.catalog import default_target, firmware_of, fitting_targets, targets
 from edgekit.core.device import Device, Facts
 from edgekit.core.noun import Noun
 from edgekit.devices.connect import connect, host_keys_of
@@ -17,6 +17,7 @@ from edgekit.devices.inventory import LOCAL, add_device, check_device, devices, 
 from edgekit.devices.prepare import Environment, prepare
 from edgekit.devices.transport import OnBytes
 from edgekit.errors import HostKeyError, TargetError, UsageError
+from edgekit.pipeline.usable import lacking, usable_targets
 
 
 class Probed(Noun, frozen=True, kw_only=True):
@@ -137,14 +138,19 @@ def probe_and_keep(device: Device) -> Probed:
 
 
 def runnable_targets(facts: Facts) -> tuple[str, ...]:
-    """The default target of each format that a machine with these facts can run."""
-    found = []
-    for name in dict.fromkeys(target.format for target in targets()):
+    """The default target of each format that a machine with these facts can run, and edgekit can measure."""
+    found, usable = [], usable_targets()
+    for name in dict.fromkeys(target.format for target in usable):
         try:
-            found.append(default_target(facts, name).name)
+            found.append(default_target(facts, name, usable).name)
         except TargetError:
             continue
     return tuple(found)
+
+
+def coming_targets(facts: Facts) -> tuple[tuple[str, str], ...]:
+    """(target, what edgekit lacks) of each that a machine with these facts could run, were that there."""
+    return tuple((target.name, lack) for target in fitting_targets(facts, targets()) if (lack := lacking(target)))
 
 
 def bring_runtime(device: Device, runtime: str, on_bytes: OnBytes | None = None) -> Environment:

@@ -6,7 +6,7 @@ from edgekit.cli.checks import Check
 from edgekit.cli.enrolment import Probed, probe
 from edgekit.core.device import Device
 from edgekit.devices.inventory import devices
-from edgekit.devices.prepare import MODULES
+from edgekit.devices.runtimes import RUNTIMES, installed
 from edgekit.errors import EdgekitError, HostKeyError, LoginError, UnreachableError
 
 AT_ONCE = 16
@@ -42,7 +42,7 @@ def _check(device: Device) -> Check:
 
 def _judge(what: str, probed: Probed) -> Check:
     facts, name = probed.facts, probed.device.name
-    runtimes = [f"{runtime} {version}" for runtime, version in facts.runtimes if runtime in MODULES]
+    runtimes = [package for runtime in RUNTIMES for package in installed(facts, runtime)]
     system = probed.device.firmware or f"{facts.os_id} {facts.os_version}".strip() or "an unknown system"
     if facts.python is None:
         return Check(what=what, state="bad", found=f"{system}, no Python", fix="install python3 3.8 or newer there")

@@ -8,7 +8,9 @@ from edgekit.catalog import get_target
 from edgekit.catalog import targets as all_targets
 from edgekit.cli.options import Debug, Json, new_app
 from edgekit.cli.output import say, show_json, show_table
+from edgekit.core.noun import to_builtins
 from edgekit.core.target import Target
+from edgekit.pipeline.usable import lacking
 
 app = new_app()
 
@@ -18,10 +20,13 @@ def list_(*, json: Json = False, debug: Debug = False) -> None:
     """List the targets: format, runtime, machine, numerics."""
     found = all_targets()
     if json:
-        show_json(found)
+        show_json([to_builtins(target) | {"lacking": lacking(target)} for target in found])
         return
-    rows = [(t.name, t.runtime, " ".join(t.numerics.precisions), t.numerics.activations, t.title) for t in found]
-    show_table(("target", "runtime", "precisions", "activations", "title"), rows, "no targets")
+    rows = [
+        (t.name, t.runtime, " ".join(t.numerics.precisions), t.numerics.activations, lacking(t) or "yes", t.title)
+        for t in found
+    ]
+    show_table(("target", "runtime", "precisions", "activations", "usable", "title"), rows, "no targets")
 
 
 @app.command("show")
@@ -39,11 +44,13 @@ def show(
 def _lines(target: Target) -> list[str]:
     requires = ", ".join(f"{key} {value}" for key, value in target.requires) or "nothing"
     reduced = " or ".join(target.numerics.reduce_range_without)
+    scales = "" if target.numerics.scales == "any" else f", {target.numerics.scales} scales"
     return [
         f"{target.name}: {target.title}",
+        f"usable       {lacking(target) or 'yes'}",
         f"format       {target.format}, run by {target.runtime}, built on the {target.build}",
         f"precisions   {', '.join(target.numerics.precisions)}",
-        f"activations  {target.numerics.activations}; weights {target.numerics.weights}"
+        f"activations  {target.numerics.activations}; weights {target.numerics.weights}{scales}"
         + (f", 7-bit where there is no {reduced}" if reduced else ""),
         f"limits       channels in {target.limits.channel_multiple}s, opset {target.limits.opset or 'any'}, "
         f"IR {target.limits.ir_version or 'any'}",

@@ -31,7 +31,8 @@ def quantize(
     `features` are the device's: where all that the numerics name are missing, weights get 7 bits; None is "not known",
     and nothing is reduced.
 
-    Raises: TargetError if the target has no int8; ModelError if the model cannot be exported or a layer is unknown.
+    Raises: TargetError if the target has no int8, or one that edgekit does not make; ModelError if the model cannot be
+    exported or a layer is unknown.
     """
     captured = export_program(model.module, model.example, model.spec.name)
     module = settle_(captured.module(check_guards=False))
@@ -41,6 +42,8 @@ def quantize(
         return Program(captured, model.spec, layers)
     if "int8" not in numerics.precisions:
         raise TargetError(f"int8 was asked for, and the target holds {', '.join(numerics.precisions)}")
+    if numerics.scales != "any":
+        raise TargetError(f"the target takes {numerics.scales} scales only, and edgekit makes none such yet")
     reduced = features is not None and bool(numerics.reduce_range_without)
     reduced = reduced and not set(features or ()) & set(numerics.reduce_range_without)
     quantizer = EdgekitQuantizer(

@@ -49,22 +49,58 @@ class Facts(Noun, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     free_bytes: int | None = None
     board: str | None = None
+    soc: str | None = None
+    """The chip, in its maker's word: "tegra234", "bcm2712", "zynqmp", "Tensor G3"."""
+    build: str | None = None
+    """The exact image of the system: Android's build fingerprint, macOS's build."""
+    l4t: str | None = None
+    """A Jetson's release of Linux for Tegra: "36.4.3"."""
+    jetpack: str | None = None
+    tensorrt: str | None = None
+    dpu: str | None = None
+    """The architecture of the DPU that is loaded into an FPGA: "DPUCZDX8G_ISA1_B4096"."""
+    dpu_fingerprint: str | None = None
+    """What a compiled model is checked against there: "0x101000056010407"."""
+    vitis_ai: str | None = None
+    fpga_apps: tuple[str, ...] = ()
+    android_sdk: int | None = None
+    termux: bool = False
+    """It is reached through Termux, an app with a userland of its own."""
     python: str | None = None
     runtimes: tuple[tuple[str, str], ...] = ()
     """(runtime, version): ("onnxruntime", "1.32.0")."""
     emulated: bool = False
     """See EMULATED."""
     governors: tuple[str, ...] = ()
+    power_mode: str | None = None
+    """A Jetson's: "15W", "MAXN"."""
+    clocks_locked: bool | None = None
     temperatures_c: tuple[tuple[str, float], ...] = ()
+    throttled: tuple[str, ...] | None = None
+    """What slows it now, or has since it started, in words; empty if nothing does."""
 
     def lasting(self) -> "Facts":
-        """The facts that do not change from one run of measuring to the next: those that key a measurement."""
+        """The facts that do not change from one run of measuring to the next: those that key a measurement.
+
+        A power mode is one: it outlasts a reboot, and what an op costs in one says nothing of another.
+        """
         return Facts(
             arch=self.arch, os_id=self.os_id, os_version=self.os_version, libc=self.libc, cpu=self.cpu,
             cores=self.cores, features=self.features, memory_bytes=self.memory_bytes, board=self.board,
-            emulated=self.emulated,
+            emulated=self.emulated, soc=self.soc, l4t=self.l4t, dpu_fingerprint=self.dpu_fingerprint,
+            power_mode=self.power_mode,
         )  # fmt: skip
 
     def provides(self) -> tuple[tuple[str, str], ...]:
-        """These facts as the pairs that `mismatches` compares."""
-        return (("arch", self.arch), *self.runtimes, *((f, "yes") for f in self.features))
+        """These facts as the pairs that `mismatches` compares.
+
+        >>> Facts(arch="aarch64", os_id="ubuntu", l4t="36.4.3", features=("dotprod",)).provides()
+        (('arch', 'aarch64'), ('os', 'ubuntu'), ('l4t', '36.4.3'), ('dotprod', 'yes'))
+        """
+        sdk = None if self.android_sdk is None else str(self.android_sdk)
+        known = (
+            ("arch", self.arch), ("os", self.os_id), ("soc", self.soc), ("l4t", self.l4t), ("tensorrt", self.tensorrt),
+            ("dpu", self.dpu), ("dpu_fingerprint", self.dpu_fingerprint), ("vitis_ai", self.vitis_ai),
+            ("android_sdk", sdk),
+        )  # fmt: skip
+        return (*((key, value) for key, value in known if value), *self.runtimes, *((f, "yes") for f in self.features))

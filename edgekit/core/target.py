@@ -13,6 +13,7 @@ class Numerics(Noun, frozen=True, kw_only=True):
     precisions: tuple[str, ...] = ("fp32",)
     activations: Activations = "float"
     weights: Literal["int8-per-channel", "int8-per-tensor", "float"] = "float"
+    scales: Literal["any", "power-of-two"] = "any"
     reduce_range_without: tuple[str, ...] = ()
     """CPU features (all of them missing) that make 7-bit weights necessary, e.g. `vnni`."""
 

@@ -1,50 +1,19 @@
 """What a device is: each fact one command and one parser; all commands go in one round trip."""
 
 import secrets
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from edgekit.core.device import Device, Facts
-from edgekit.core.noun import Noun
 from edgekit.devices import parsers
-from edgekit.devices.connect import python_of
-from edgekit.devices.prepare import runtime_environment
-from edgekit.devices.scripts import on_device
+from edgekit.devices.questions import QUESTIONS, Question, questions_of
 from edgekit.devices.transport import Transport
 from edgekit.devices.words import command_line
 from edgekit.errors import DeviceError
 
 GATHER_S = 60.0
 FACT_BYTES = 64 << 10
-
-
-class Question(Noun, frozen=True, kw_only=True):
-    """A command and the name that its output goes by."""
-
-    name: str
-    words: tuple[str, ...]
-
-
-QUESTIONS = (
-    Question(name="uname", words=("uname", "-rm")),
-    Question(name="long_bit", words=("getconf", "LONG_BIT")),
-    Question(name="os_release", words=("cat", "/etc/os-release")),
-    Question(
-        name="libc",
-        words=("sh", "-c", "getconf GNU_LIBC_VERSION || { ldd --version 2>&1; ls /lib/ld-musl-*; }"),
-    ),
-    Question(name="cpuinfo", words=("cat", "/proc/cpuinfo")),
-    Question(name="cores", words=("sh", "-c", "nproc || getconf _NPROCESSORS_ONLN")),
-    Question(name="meminfo", words=("cat", "/proc/meminfo")),
-    Question(name="board", words=("cat", "/proc/device-tree/model")),
-    Question(
-        name="governors",
-        words=("sh", "-c", "cat /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"),
-    ),
-    Question(
-        name="temperatures",
-        words=("sh", "-c", "cd /sys/class/thermal && grep -s . /dev/null thermal_zone*/type thermal_zone*/temp"),
-    ),
-)  # fmt: skip
+ANDROID = "android"
 
 
 def gather(transport: Transport, device: Device) -> Facts:
@@ -52,17 +21,7 @@ def gather(transport: Transport, device: Device) -> Facts:
 
     Raises: DeviceError if it is not a machine that edgekit knows how to ask; as `Transport.run`.
     """
-    return facts_of(ask_all(transport, (*QUESTIONS, *_questions_of(transport, device))), transport.name)
-
-
-def _questions_of(transport: Transport, device: Device) -> tuple[Question, ...]:
-    """The questions that depend on the device's words: its disk, and its Python with the runtime brought there."""
-    environment = tuple(f"{key}={value}" for key, value in runtime_environment(transport, device))
-    near = 'd=$1; while [ ! -d "$d" ]; do d=$(dirname "$d"); done; df -Pk "$d" | tail -n 1'
-    return (
-        Question(name="df", words=("sh", "-c", near, "sh", device.root)),
-        Question(name="python", words=("env", *environment, python_of(device), "-c", on_device("probe.py").decode())),
-    )
+    return facts_of(ask_all(transport, (*QUESTIONS, *questions_of(transport, device))), transport.name)
 
 
 def ask_all(transport: Transport, questions: Sequence[Question]) -> dict[str, str]:
@@ -90,25 +49,50 @@ def sections(text: str, mark: str) -> dict[str, str]:
     return {name: body for name, _, body in named if name != "end"}
 
 
-def facts_of(told: dict[str, str], name: str) -> Facts:
+def facts_of(told: Mapping[str, str], name: str) -> Facts:
     """The facts in what a device answered; pure.
 
     Raises: DeviceError if there is not even a machine name.
     """
-    kernel, machine = parsers.parse_uname(told.get("uname", ""))
+    told = defaultdict(str, told)
+    kernel, machine = parsers.parse_uname(told["uname"])
     if not machine or not machine.isprintable():
-        raise DeviceError(f"{name}: `uname -rm` gives {told.get('uname', '')[:60]!a}: not a system that edgekit knows")
-    os_id, os_version = parsers.parse_os_release(told.get("os_release", ""))
-    python = parsers.parse_python(told.get("python", ""))
-    cpuinfo = told.get("cpuinfo", "")
+        raise DeviceError(f"{name}: `uname -rm` gives {told['uname'][:60]!a}: not a system that edgekit knows")
+    python, cpuinfo = parsers.parse_python(told["python"]), told["cpuinfo"]
+    android, mac = parsers.parse_getprop(told["getprop"]), parsers.parse_sysctl(told["sysctl"])
+    dpu = parsers.parse_xdputil(told["xdputil"])
+    os_id, os_version, build = _system(told)
     emulated = parsers.is_emulated(machine, cpuinfo)
     return Facts(
-        arch=parsers.userland(machine, told.get("long_bit", "")), os_id=os_id, os_version=os_version, kernel=kernel,
-        libc=parsers.parse_libc(told.get("libc", "")) or python.libc, cpu=parsers.parse_cpu(cpuinfo),
-        cores=parsers.parse_cores(told.get("cores", "")),
-        features=() if emulated else parsers.parse_features(cpuinfo), emulated=emulated,
-        memory_bytes=parsers.parse_memory(told.get("meminfo", "")), free_bytes=parsers.parse_df(told.get("df", "")),
-        board=parsers.parse_board(told.get("board", "")), python=python.version, runtimes=python.packages,
-        governors=parsers.parse_governors(told.get("governors", "")),
-        temperatures_c=parsers.parse_temperatures(told.get("temperatures", "")),
+        arch=parsers.userland(machine, told["long_bit"].strip() or android.long_bit),
+        os_id=os_id, os_version=os_version, build=build, kernel=kernel,
+        libc=parsers.parse_libc(told["libc"]) or python.libc or ("bionic" if os_id == ANDROID else ""),
+        cpu=parsers.parse_cpu(cpuinfo) or mac.cpu, cores=parsers.parse_cores(told["cores"]),
+        features=() if emulated else parsers.parse_features(cpuinfo) or mac.features, emulated=emulated,
+        memory_bytes=parsers.parse_memory(told["meminfo"]) or mac.memory_bytes,
+        free_bytes=parsers.parse_df(told["df"]),
+        board=parsers.parse_board(told["board"]) or android.board or mac.model,
+        soc=parsers.parse_soc(told["compatible"]) or android.soc,
+        l4t=parsers.parse_l4t(told["l4t"], told["packages"]), jetpack=parsers.parse_jetpack(told["packages"]),
+        tensorrt=parsers.parse_tensorrt(told["tensorrt"]),
+        dpu=dpu.arch, dpu_fingerprint=dpu.fingerprint, vitis_ai=dpu.vitis_ai,
+        fpga_apps=parsers.parse_xmutil(told["xmutil"]),
+        android_sdk=android.sdk, termux=os_id == ANDROID and parsers.is_termux(told["shell"]),
+        python=python.version, runtimes=python.packages,
+        governors=parsers.parse_governors(told["governors"]), power_mode=parsers.parse_nvpmodel(told["nvpmodel"]),
+        clocks_locked=parsers.parse_jetson_clocks(told["jetson_clocks"]),
+        temperatures_c=parsers.parse_temperatures(told["temperatures"]),
+        throttled=parsers.parse_throttled(told["vcgencmd"], told["throttling"], told["temperatures"]),
     )  # fmt: skip
+
+
+def _system(told: Mapping[str, str]) -> tuple[str, str, str | None]:
+    """(id, version, build): a Linux userland's own, else Android's or macOS's."""
+    os_id, os_version = parsers.parse_os_release(told["os_release"])
+    if os_id:
+        return os_id, os_version, None
+    android = parsers.parse_getprop(told["getprop"])
+    if android.release:
+        return ANDROID, android.release, android.build
+    version, build = parsers.parse_sw_vers(told["sw_vers"])
+    return ("macos", version, build) if version else ("", os_version, None)

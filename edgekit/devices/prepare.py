@@ -1,11 +1,13 @@
 """The runtime that measures, brought to a device that has none: wheels from the host, in a folder of edgekit's own."""
 
 import re
+import shlex
 import sys
 
 from edgekit.core.device import Device, Facts
 from edgekit.core.firmware import Bootstrap, FirmwareProfile
 from edgekit.devices.connect import python_of
+from edgekit.devices.runtimes import RUNTIMES, installed, order
 from edgekit.devices.said import readable
 from edgekit.devices.scripts import ask, transfer_s
 from edgekit.devices.send import check_free, free_bytes
@@ -21,12 +23,19 @@ IMPORT_S = 120.0
 FILE_BYTES = 8 << 20
 """Room left for what many small files take beyond their bytes."""
 
-MODULES = {"onnxruntime": "onnxruntime", "litert": "ai_edge_litert.interpreter"}
-REQUIREMENTS = {
-    "onnxruntime": ("numpy>=1.24", "onnxruntime>=1.17"),
-    "litert": ("numpy>=1.24", "ai-edge-litert>=1.0"),
-}
-"""What a device gets whose firmware is not known."""
+IMPORT = """
+import importlib, sys, numpy
+wrong = []
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+        break
+    except ImportError as error:
+        wrong.append(error)
+else:
+    raise next((e for e in wrong if not isinstance(e, ModuleNotFoundError)), wrong[0])
+"""
+"""Imports numpy and the first of the modules that it can; else says what is wrong, first of one that is there."""
 
 EXTRAS = {"onnxruntime": "onnx", "litert": "tflite"}
 
@@ -55,11 +64,12 @@ def prepare(
 
     What is there is used. Otherwise wheels for the device are fetched by the host, sent, and tried there.
 
-    Raises: DeviceError in words: no Python, too old a one, musl, no wheels, or what it says when it imports them;
-    StorageError if there is no room; UsageError for a runtime that edgekit does not know; as `Transport.run`.
+    Raises: DeviceError in words: no Python, too old a one, no wheels and what has some, or what it says when it
+    imports them; StorageError if there is no room; UsageError for a runtime that edgekit does not know; as
+    `Transport.run`.
     """
-    if runtime not in MODULES:
-        raise UsageError(f"runtime {runtime!r}: edgekit can bring {', '.join(MODULES)}")
+    if runtime not in RUNTIMES:
+        raise UsageError(f"runtime {runtime!r}: edgekit can bring {', '.join(RUNTIMES)}")
     python = _usable_python(facts, device)
     environment = runtime_environment(transport, device)
     wrong = import_failure(transport, device, runtime, environment)
@@ -69,8 +79,6 @@ def prepare(
         raise DeviceError(
             f"{device.name}: this Python has no {runtime} ({wrong}): pip install 'edgekit[{EXTRAS[runtime]}]'"
         )
-    if "musl" in facts.libc:
-        raise DeviceError(f"{device.name}: unsupported: {facts.libc}: {runtime} has wheels for glibc systems only")
     _send_site(transport, device, facts, profile, runtime, python, on_bytes)
     environment = runtime_environment(transport, device)
     wrong = import_failure(transport, device, runtime, environment)
@@ -85,7 +93,7 @@ def check_measures(transport: Transport, device: Device, facts: Facts, runtime: 
     Raises: DeviceError with what is missing and how to get it; as `Transport.run`.
     """
     _usable_python(facts, device)
-    if runtime not in MODULES or runtime in dict(facts.runtimes):
+    if runtime not in RUNTIMES or installed(facts, runtime):
         return
     wrong = import_failure(transport, device, runtime, runtime_environment(transport, device))
     if wrong is not None:
@@ -96,7 +104,8 @@ def check_measures(transport: Transport, device: Device, facts: Facts, runtime: 
 def import_failure(transport: Transport, device: Device, runtime: str, environment: Environment) -> str | None:
     """What the device's Python says when it cannot import `runtime`; None if it can. Raises: as `Transport.run`."""
     settings = tuple(f"{key}={value}" for key, value in environment)
-    words = ("env", *settings, python_of(device), "-c", f"import numpy, {MODULES[runtime]}")
+    modules = [package.module for package in RUNTIMES[runtime]]
+    words = ("env", *settings, python_of(device), "-c", IMPORT, *modules)
     done = transport.run(words, timeout_s=IMPORT_S)
     return None if done.status == 0 else readable(done.stderr.splitlines()[-1] if done.stderr.strip() else b"no reason")
 
@@ -122,15 +131,13 @@ def _send_site(
     on_bytes: OnBytes | None,
 ) -> None:
     bootstrap = profile.bootstrap if profile is not None and profile.arch == facts.arch else Bootstrap()
-    told = dict(bootstrap.wheels) if bootstrap.python == python else {}  # another Python may not have those versions
-    wanted = told.get(runtime, REQUIREMENTS[runtime])
+    wanted = order(facts, bootstrap, runtime, device.name)
     platforms = bootstrap.platforms or platform_tags(facts.arch, facts.libc)
     if not platforms:
-        raise DeviceError(
-            f"{device.name}: its C library is not known ({facts.libc or 'no answer'}): install {runtime} there"
-        )
+        pip = f"{python_of(device)} -m pip install {shlex.join(wanted.requirements)}"
+        raise DeviceError(f"{device.name}: its C library is not known ({facts.libc or 'no answer'}): `{pip}` there")
     what = f"{device.name}: {runtime} for {facts.arch}, Python {python}"
-    archive, size = fetch_site(wanted, platforms, python, what=what)
+    archive, size = fetch_site(wanted.requirements, platforms, python, dependencies=wanted.dependencies, what=what)
     packed = archive.stat().st_size
     check_free(transport, device, size + packed + FILE_BYTES, free_bytes(transport, device))
     with archive.open("rb") as file:

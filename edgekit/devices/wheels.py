@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Literal, cast
 
 from edgekit.core.noun import digest
 from edgekit.devices.said import readable
@@ -44,7 +44,14 @@ def python_tag(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def fetch_site(requirements: Sequence[str], platforms: Sequence[str], python: str, *, what: str) -> tuple[Path, int]:
+Dependencies = Literal["fetched", "there"]
+"""What is done about what a package needs besides: it is fetched too, or the device has it."""
+
+
+def fetch_site(
+    requirements: Sequence[str], platforms: Sequence[str], python: str, *,
+    what: str, dependencies: Dependencies = "fetched",
+) -> tuple[Path, int]:  # fmt: skip
     """A gzipped tar of a folder for PYTHONPATH with what `requirements` ask for, and that folder's size in bytes.
 
     Kept in edgekit's home, so that it is fetched once for many devices. `what` is for the error.
@@ -52,14 +59,14 @@ def fetch_site(requirements: Sequence[str], platforms: Sequence[str], python: st
     Raises: DeviceError if there are no such wheels, or they cannot be fetched; MissingExtraError without pip;
     StoreError if they cannot be kept.
     """
-    key = digest("site", tuple(requirements), tuple(platforms), python)
+    key = digest("site", tuple(requirements), tuple(platforms), python, dependencies)
     kept = home() / "runtimes" / f"{key[:32]}.tar.gz"
     note = kept.with_suffix(".size")
     try:
         if not (kept.is_file() and note.is_file()):
             kept.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=kept.parent, prefix=".fetch-") as scratch:
-                size = _make(Path(scratch), requirements, platforms, python, what)
+                size = _make(Path(scratch), requirements, platforms, python, dependencies, what)
                 note.write_text(str(size))
                 (Path(scratch) / "site.tar.gz").replace(kept)
         return kept, int(note.read_text())
@@ -69,12 +76,20 @@ def fetch_site(requirements: Sequence[str], platforms: Sequence[str], python: st
         raise StoreError(f"{kept.parent}: cannot be written ({error.strerror or error})") from None
 
 
-def _make(scratch: Path, requirements: Sequence[str], platforms: Sequence[str], python: str, what: str) -> int:
+def _make(
+    scratch: Path,
+    requirements: Sequence[str],
+    platforms: Sequence[str],
+    python: str,
+    dependencies: Dependencies,
+    what: str,
+) -> int:
     """Writes site.tar.gz in `scratch`; the bytes of what is in it."""
     tags = [word for tag in platforms for word in ("--platform", tag)]
     alike = ["--only-binary=:all:", *tags, "--python-version", python, "--implementation", "cp"]
     wheels, site = scratch / "wheels", scratch / "site"
-    _pip(["download", *alike, "--dest", str(wheels), *requirements], what)
+    only_these = ["--no-deps"] if dependencies == "there" else []
+    _pip(["download", *alike, *only_these, "--dest", str(wheels), *requirements], what)
     found = sorted(str(path) for path in wheels.glob("*.whl"))
     only_unzip = ["--no-index", "--no-deps", "--no-compile", "--target", str(site)]
     _pip(["install", *alike, *only_unzip, *found], what)

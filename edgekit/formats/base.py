@@ -1,21 +1,18 @@
 """What a back end promises: lower a program to one file, and run that file on the host."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from edgekit.core.model import TensorSpec
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, TargetError
+from edgekit.formats.names import format_entries, format_names
 
 if TYPE_CHECKING:
     from edgekit.models.program import Program
-
-GROUP = "edgekit.formats"
 
 
 class Format(Protocol):
@@ -83,27 +80,12 @@ def in_batches(
     return tuple(np.concatenate(arrays)[:count] for arrays in zip(*parts, strict=True))
 
 
-@cache
-def _entries() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for entry in entry_points(group=GROUP):
-        if entry.name in found and found[entry.name].value != entry.value:
-            raise TargetError(f"format {entry.name} is registered twice: {found[entry.name].value} and {entry.value}")
-        found[entry.name] = entry
-    return found
-
-
-def format_names() -> tuple[str, ...]:
-    """The formats that are installed, by name."""
-    return tuple(sorted(_entries()))
-
-
 def get_format(name: str) -> Format:
     """The back end called `name`.
 
     Raises: TargetError if there is none.
     """
-    entry = _entries().get(name)
+    entry = format_entries().get(name)
     if entry is None:
         raise TargetError(f"no back end for format {name!r}; there are {', '.join(format_names()) or 'none'}")
     return entry.load()

@@ -4,7 +4,13 @@ import json
 import platform
 import sys
 
-PACKAGES = {"numpy": "numpy", "onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
+PACKAGES = {
+    "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
+    "litert": "ai-edge-litert",
+    "tflite-runtime": "tflite-runtime",
+    "coremltools": "coremltools",
+}
 
 
 def main():

@@ -35,18 +35,20 @@ def build(
 
     The same recipe, model, data and tools give the artifact that the store has already.
 
-    Raises: UsageError for steps in an order that cannot be; ModelError, ConvertError, ArtifactError, MetricError.
+    Raises: UsageError for steps in an order that cannot be; TargetError if there is no back end for it; ModelError,
+    ConvertError, ArtifactError, MetricError.
     """
     model, used = job.model.spec.digest, tools()
     key = digest("artifact", model, recipe, target, job.data_digests(), used, features)
     artifact = store.made(key)
     if artifact is None:
+        back_end = get_format(target.format)
         job.score_float(listen)
         listen(Event(stage="compile", text=f"building {job.project.name} for {target.name}"))
         program = program_of(job, recipe, target, weights, features=features, listen=listen)
         provenance = Provenance(recipe=recipe, model=model, data=job.data_digests(), tools=used)
         with scratch() as folder:
-            path = get_format(target.format).lower(program, target, folder / "lowered")
+            path = back_end.lower(program, target, folder / "lowered")
             package(
                 program, target, path, folder=folder / "artifact", key=key, name=job.project.name,
                 provenance=provenance, samples=job.data.get("vectors"), seed=job.project.seed,

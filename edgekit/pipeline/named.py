@@ -6,7 +6,7 @@ from pathlib import Path
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device
 from edgekit.errors import UsageError
-from edgekit.formats.base import format_names
+from edgekit.formats.names import format_names
 from edgekit.formats.pack import wrap
 from edgekit.formats.verify import verify
 from edgekit.pipeline.fitting import fitting_target

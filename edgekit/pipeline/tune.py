@@ -24,6 +24,7 @@ from edgekit.pipeline.build import build, quality_of
 from edgekit.pipeline.choices import cannot_be_cut, space_of
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.job import Job
+from edgekit.pipeline.usable import check_usable
 from edgekit.pipeline.workshop import Workshop
 from edgekit.search.questions import Candidate, Done, Effort, Goal, answers_from_json, answers_to_json
 from edgekit.search.search import Search
@@ -46,6 +47,7 @@ def tune(
     Raises: what the project, the device, the target or the data get wrong: see errors.py.
     """
     began = time.monotonic()
+    check_usable(target)
     job.score_float(listen)
     with (
         connect(device) as transport,

@@ -38,7 +38,7 @@ class StudyRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def device_class(facts: Facts) -> str:
-    """The key under which op prices are shared: devices of equal processor, features, system and memory have one.
+    """The key under which op prices are shared: equal processors, features, systems, memory and power modes have one.
 
     >>> device_class(Facts(arch="x86_64", free_bytes=1)) == device_class(Facts(arch="x86_64", free_bytes=2))
     True

@@ -23,8 +23,9 @@ from edgekit.compress.relax import mixed
 from edgekit.core.recipe import Quantize
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError
-from edgekit.formats.base import Format, format_names, get_format
+from edgekit.formats.base import Format, get_format
 from edgekit.formats.child import run_model
+from edgekit.formats.names import format_names
 from edgekit.models.data import Samples
 from edgekit.models.model import Model, capture
 from edgekit.models.program import Program, export

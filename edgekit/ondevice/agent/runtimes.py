@@ -53,11 +53,9 @@ class Litert:
 
     @staticmethod
     def version():
-        Litert.module()
-        for name in ("ai_edge_litert", "tflite_runtime"):
-            if name in sys.modules:
-                return str(getattr(sys.modules[name], "__version__", "unknown"))
-        return "unknown"
+        package = Litert.module().__name__.partition(".")[0]
+        version = str(getattr(sys.modules[package], "__version__", "unknown"))
+        return version if package == "ai_edge_litert" else package.replace("_", "-") + " " + version
 
 
 RUNTIMES = {"onnxruntime": Onnxruntime, "litert": Litert}

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgekit.catalog.firmware import firmware_of
+from edgekit.catalog.firmware import firmware_of, get_profile
 from edgekit.core.device import Device
 from edgekit.core.firmware import Bootstrap, FirmwareProfile
 from edgekit.devices import push
@@ -183,6 +183,21 @@ def test_a_musl_system_is_told_so(place: Place) -> None:
     facts = msgspec.structs.replace(gather(way, device), libc="musl 1.2.4")
     with pytest.raises(DeviceError, match=r"unsupported: musl 1\.2\.4"):
         prepare(way, device, facts, None, "onnxruntime")
+
+
+def test_32_bit_arm_gets_tflite_runtime_beside_the_numpy_that_it_has(shelf: Path, tmp_path: Path, sshd: Sshd) -> None:
+    """No numpy is fetched: the shelf's would fit any machine, and must stay on it."""
+    wheel(shelf, "tflite-runtime", "2.14.0", {f"tflite_runtime/{name}.py": "" for name in ("__init__", "interpreter")})
+    own = tmp_path / "own"
+    zipfile.ZipFile(shelf / "numpy-2.1.0-py3-none-any.whl").extractall(own)
+    (own / "numpy-2.1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.24.2\n")
+    python = program(tmp_path / "python", f'PYTHONPATH=$PYTHONPATH:{own} exec "{sys.executable}" -S "$@"')
+    device = sshd.device(tmp_path / "root", python=python)
+    with connect(device) as way:
+        facts = msgspec.structs.replace(gather(way, device), arch="armv7l", python="3.11.2")
+        prepare(way, device, facts, get_profile("raspberry-pi-os-12-armhf"), "litert")
+        assert dict(gather(way, device).runtimes) == {"numpy": "1.24.2", "tflite-runtime": "2.14.0"}
+    assert not (Path(device.root) / "site" / "litert" / "numpy").exists()
 
 
 def test_an_unknown_runtime_is_refused(place: Place) -> None:

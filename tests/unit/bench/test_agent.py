@@ -48,6 +48,30 @@ def test_a_job_that_it_does_not_know_is_refused_in_one_line(job: object) -> None
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("there", "version"),
+    [
+        ({"ai_edge_litert": "2.3.0", "tflite_runtime": "2.14.0"}, "2.3.0"),
+        ({"tflite_runtime": "2.14.0"}, "tflite-runtime 2.14.0"),
+        ({"ai_edge_litert": None, "tflite_runtime": "2.14.0"}, "tflite-runtime 2.14.0"),
+    ],
+)
+def test_litert_is_its_predecessor_where_that_is_all_that_starts(
+    there: dict[str, str | None], version: str, tmp_path: Path
+) -> None:
+    """A package without a version is one that is there and cannot be imported."""
+    for package, number in there.items():
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text(f"__version__ = {number!r}")
+        (tmp_path / package / "interpreter.py").write_text("" if number else "raise ImportError('needs a newer libc')")
+    job = {"schema": 1, "job": "version", "runtime": "litert", "threads": 1}
+    command = (sys.executable, "-S", str(agent_folder()))
+    done = subprocess.run(
+        command, input=json.dumps(job), env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[0])["version"] == version
+
+
 def noisy(seed: int, levels: list[tuple[int, float]], noise: float = 0.01) -> list[float]:
     draw = np.random.default_rng(seed)
     return [float(level * np.exp(noise * draw.standard_normal())) for count, level in levels for _ in range(count)]

@@ -1,13 +1,26 @@
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edgekit.catalog import default_target, firmware_of, get_profile, get_target, profiles, targets
+from edgekit.catalog import (
+    default_target,
+    firmware_of,
+    fitting_targets,
+    get_profile,
+    get_target,
+    profiles,
+    targets,
+)
+from edgekit.catalog.firmware import detectable
 from edgekit.core.device import Facts
+from edgekit.core.firmware import recognise
+from edgekit.devices.runtimes import RUNTIMES
 from edgekit.errors import TargetError, UsageError
 
 CHECKOUT = Path(__file__).parents[3]
@@ -26,11 +39,42 @@ def folder_with(tmp_path: Path, text: str, name: str = "onnx-t") -> Path:
     return tmp_path
 
 
-def test_every_target_reads_and_its_name_says_its_format_and_its_hardware() -> None:
-    assert {t.name for t in targets()} >= {"onnx-x86_64", "onnx-aarch64", "tflite-x86_64", "tflite-aarch64"}
+HARDWARE = {
+    "jetson-orin": ("soc", "tegra234"),
+    "jetson-thor": ("soc", "tegra264"),
+    "jetson-xavier": ("soc", "tegra194"),
+    "dpuczdx8g-b3136": ("dpu", "DPUCZDX8G_ISA1_B3136"),
+    "dpuczdx8g-b4096": ("dpu", "DPUCZDX8G_ISA1_B4096"),
+    "apple-silicon": ("os", "macos"),
+} | {arch: ("arch", arch) for arch in ("aarch64", "armv7l", "x86_64")}
+
+
+def test_every_target_reads_and_its_name_says_its_format_and_the_hardware_that_it_requires() -> None:
     for target in targets():
-        assert target.name == f"{target.format}-{dict(target.requires)['arch']}"
-        assert {"fp32", "int8"} <= set(target.numerics.precisions)
+        said = target.name.removeprefix(f"{target.format}-")
+        hardware = next(name for name in HARDWARE if said == name or said.startswith(f"{name}-"))
+        assert HARDWARE[hardware] in target.requires
+        assert "arch" in dict(target.requires)
+        assert "int8" in target.numerics.precisions
+    assert len(targets()) == len({(t.format, t.runtime, t.requires) for t in targets()})
+
+
+def test_a_tensorrt_target_names_a_version_that_one_jetpack_has() -> None:
+    tensorrt = [target for target in targets() if target.format == "tensorrt"]
+    asked = {tuple(dict(t.requires)[key] for key in ("soc", "l4t", "tensorrt")) for t in tensorrt}
+    assert len(asked) == len(tensorrt) > 0
+    for target in tensorrt:
+        assert target.numerics.activations == "int8-symmetric"
+        assert target.build == "device"
+        assert target.limits.opset == (17 if dict(target.requires)["tensorrt"].startswith("8.") else 20)
+
+
+def test_a_dpu_takes_scales_that_are_powers_of_two_and_channels_in_its_own_multiples() -> None:
+    for name, multiple in (("vitis_ai-dpuczdx8g-b4096", 16), ("vitis_ai-dpuczdx8g-b3136", 14)):
+        target = get_target(name)
+        assert target.numerics.scales == "power-of-two"
+        assert target.limits.channel_multiple == multiple
+        assert dict(target.requires)["dpu_fingerprint"].startswith("0x101000056")  # Vitis AI 3.0
 
 
 def test_onnxruntime_on_x86_takes_uint8_activations_and_less_range_where_vnni_is_missing() -> None:
@@ -77,8 +121,65 @@ def test_the_default_target_is_the_one_that_the_machine_can_run() -> None:
     assert default_target(Facts(arch="x86_64"), "tflite").name == "tflite-x86_64"
     with pytest.raises(TargetError, match=r"armv7l device: .*needs arch aarch64, the device has armv7l"):
         default_target(Facts(arch="armv7l"))
-    with pytest.raises(TargetError, match="there are onnx, tflite"):
+    with pytest.raises(TargetError, match=r"there are .*onnx, .*tflite"):
         default_target(Facts(arch="x86_64"), "onxx")
+
+
+def test_a_machine_without_a_target_of_one_format_is_told_of_the_others() -> None:
+    with pytest.raises(TargetError, match="of other formats there is tflite-armv7l"):
+        default_target(Facts(arch="armv7l"), "onnx")
+
+
+GOLDEN = CHECKOUT / "tests" / "golden" / "facts"
+MACHINES = {path.stem: tomllib.loads(path.read_text()) for path in sorted(GOLDEN.glob("*.toml"))}
+
+
+def machine(name: str) -> Facts:
+    return msgspec.convert(MACHINES[name]["facts"], type=Facts)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_machine_is_recognised_by_the_profile_of_its_image_and_by_no_other(name: str) -> None:
+    facts = machine(name)
+    found = firmware_of(facts)
+    assert (found.name if found else "") == MACHINES[name]["firmware"]
+    if found is not None:
+        assert found.arch == facts.arch
+        rivals = [p for p in profiles() if len(p.detect) == len(found.detect) and recognise(detectable(facts), (p,))]
+        assert rivals == [found]
+
+
+def test_every_profile_has_a_machine() -> None:
+    assert {golden["firmware"] for golden in MACHINES.values()} - {""} == {p.name for p in profiles()}
+
+
+@pytest.mark.parametrize("name", [name for name, golden in MACHINES.items() if golden["firmware"]])
+def test_a_profile_says_of_libc_and_python_what_its_machine_does(name: str) -> None:
+    facts, provides = machine(name), dict(get_profile(MACHINES[name]["firmware"]).provides)
+    if "glibc" in provides and facts.libc:
+        assert facts.libc == f"glibc {provides['glibc']}"
+    if "python" in provides and facts.python:
+        assert facts.python.startswith(provides["python"] + ".")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("synthetic_jetson_xavier_nx_jetpack_5_1", ["onnx-aarch64", "tensorrt-jetson-xavier-8.5", "tflite-aarch64"]),
+        ("synthetic_jetson_agx_orin_jetpack_6_0", ["onnx-aarch64", "tensorrt-jetson-orin-8.6", "tflite-aarch64"]),
+        ("synthetic_jetson_orin_nano_jetpack_6_2", ["onnx-aarch64", "tensorrt-jetson-orin", "tflite-aarch64"]),
+        ("synthetic_jetson_orin_nx_jetpack_7_2", ["onnx-aarch64", "tensorrt-jetson-orin-10.16", "tflite-aarch64"]),
+        ("synthetic_jetson_thor_jetpack_7_0", ["onnx-aarch64", "tensorrt-jetson-thor-10.13", "tflite-aarch64"]),
+        ("synthetic_kria_kv260_petalinux_2022_2", ["onnx-aarch64", "tflite-aarch64", "vitis_ai-dpuczdx8g-b4096"]),
+        ("synthetic_kria_kv260_ubuntu_22_04", ["onnx-aarch64", "tflite-aarch64"]),  # another fingerprint: Vitis AI 2.5
+        ("synthetic_raspberry_pi_zero_2_os_12_32_bit", ["tflite-armv7l"]),
+        ("synthetic_android_14_pixel_8", ["onnx-aarch64", "tflite-aarch64", "tflite-aarch64-android"]),
+        ("synthetic_macos_14_m2", ["coreml-apple-silicon", "onnx-aarch64", "tflite-aarch64"]),
+        ("captured_debian_12_x86_64", ["onnx-x86_64", "tflite-x86_64"]),
+    ],
+)
+def test_a_machine_fits_the_targets_that_it_has_all_for(name: str, expected: list[str]) -> None:
+    assert [target.name for target in fitting_targets(machine(name), targets())] == expected
 
 
 def facts(os_id: str, version: str, arch: str, board: str | None = None) -> Facts:
@@ -104,16 +205,33 @@ def test_a_firmware_is_recognised_from_its_facts(seen: Facts, name: str | None) 
     assert (found.name if found else None) == name
 
 
-def test_every_profile_can_fetch_each_runtime_for_its_own_machine() -> None:
-    runtimes = {target.runtime for target in targets()}
+def test_every_profile_is_of_one_architecture() -> None:
     for profile in profiles():
-        assert {runtime for runtime, _ in profile.bootstrap.wheels} == runtimes
-        assert all(tag.endswith(profile.arch) for tag in profile.bootstrap.platforms)
-        glibc = int(dict(profile.provides)["glibc"].split(".")[1])
-        newer = [t for t in profile.bootstrap.platforms if "manylinux_2_" in t and int(t.split("_")[2]) > glibc]
-        assert newer == []
         assert dict(profile.detect)["arch"] == profile.arch
         assert get_profile(profile.name) is profile
+
+
+@pytest.mark.parametrize("name", [p.name for p in profiles() if "glibc" in dict(p.provides)])
+def test_a_profile_of_a_glibc_system_fetches_each_runtime_that_it_can_have(name: str) -> None:
+    profile = get_profile(name)
+    provides, bootstrap = dict(profile.provides), profile.bootstrap
+    assert bootstrap.python == provides["python"]
+    python = tuple(int(part) for part in bootstrap.python.split("."))
+    fitting = {
+        runtime: next((p.name for p in packages if p.fits(profile.arch, python)), None)
+        for runtime, packages in RUNTIMES.items()
+    }
+    got = {runtime: lines[-1].partition(">=")[0] for runtime, lines in bootstrap.wheels}
+    assert got == {runtime: package for runtime, package in fitting.items() if package}
+    assert all(tag.endswith(profile.arch) for tag in bootstrap.platforms)
+    glibc = int(provides["glibc"].split(".")[1])
+    assert [t for t in bootstrap.platforms if "manylinux_2_" in t and int(t.split("_")[2]) > glibc] == []
+
+
+def test_systems_that_no_wheel_is_for_are_promised_none() -> None:
+    for profile in profiles():
+        if "glibc" not in dict(profile.provides):
+            assert profile.bootstrap.wheels == ()
 
 
 def test_an_unknown_profile_is_refused_with_the_nearest_ones() -> None:

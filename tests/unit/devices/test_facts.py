@@ -1,6 +1,7 @@
 """Facts: what machines print, read; and whatever else they may print."""
 
 import tomllib
+from inspect import signature
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from edgekit.core.device import Facts
 from edgekit.devices import parsers
-from edgekit.devices.facts import QUESTIONS, facts_of, sections
+from edgekit.devices.facts import facts_of, sections
+from edgekit.devices.questions import QUESTIONS
 from edgekit.errors import DeviceError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "facts"
@@ -32,13 +34,17 @@ def test_a_machine_that_is_none_is_refused_in_words() -> None:
         facts_of({"uname": ""}, "router")
 
 
-PARSERS = [getattr(parsers, name) for name in dir(parsers) if name.startswith("parse_")]
+PARSERS = [getattr(parsers, name) for name in parsers.__all__]
+WORDS = sorted({word for path in GOLDEN.glob("*.toml") for word in path.read_text().split()})
 
 
-@given(text=st.text() | st.binary().map(lambda raw: raw.decode(errors="replace")))
+@given(st.data())
 @pytest.mark.parametrize("parse", PARSERS, ids=lambda parse: parse.__name__)
-def test_no_output_of_a_device_breaks_a_parser(parse, text: str) -> None:
-    parse(text)
+def test_no_output_of_a_device_breaks_a_parser(parse, data: st.DataObject) -> None:
+    """Neither noise nor the tools' own words in another order."""
+    noise = st.text() | st.binary().map(lambda raw: raw.decode(errors="replace"))
+    likely = st.lists(st.sampled_from(WORDS) | st.sampled_from(["\n", " ", "=", ":", "9" * 5000])).map("".join)
+    parse(*(data.draw(noise | likely) for _ in signature(parse).parameters))
 
 
 @given(text=st.text())

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.errors import TargetError
-from edgekit.formats import base
-from edgekit.formats.base import format_names, get_format, in_batches
+from edgekit.formats import names
+from edgekit.formats.base import get_format, in_batches
+from edgekit.formats.names import format_names
 
 
 def test_a_format_that_is_not_there_is_told_with_those_that_are() -> None:
@@ -18,14 +19,14 @@ def test_a_format_that_is_not_there_is_told_with_those_that_are() -> None:
 
 
 def test_a_name_registered_twice_is_an_error_that_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = [EntryPoint("chip", f"{package}:FORMAT", base.GROUP) for package in ("ours", "theirs")]
-    monkeypatch.setattr(base, "entry_points", lambda group: entries)
-    base._entries.cache_clear()
+    entries = [EntryPoint("chip", f"{package}:FORMAT", names.GROUP) for package in ("ours", "theirs")]
+    monkeypatch.setattr(names, "entry_points", lambda group: entries)
+    names.format_entries.cache_clear()
     try:
         with pytest.raises(TargetError, match="chip is registered twice: ours:FORMAT and theirs:FORMAT"):
             format_names()
     finally:
-        base._entries.cache_clear()
+        names.format_entries.cache_clear()
 
 
 @given(count=st.integers(1, 20), batch=st.integers(1, 7))

@@ -1,0 +1,28 @@
+"""Which back ends are installed, by name; none of them is loaded."""
+
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from edgekit.errors import TargetError
+
+GROUP = "edgekit.formats"
+
+
+@cache
+def format_entries() -> dict[str, Any]:
+    """The entry point of each back end, by the name of its format.
+
+    Raises: TargetError if two packages offer one.
+    """
+    found: dict[str, Any] = {}
+    for entry in entry_points(group=GROUP):
+        if entry.name in found and found[entry.name].value != entry.value:
+            raise TargetError(f"format {entry.name} is registered twice: {found[entry.name].value} and {entry.value}")
+        found[entry.name] = entry
+    return found
+
+
+def format_names() -> tuple[str, ...]:
+    """The formats that are installed, by name."""
+    return tuple(sorted(format_entries()))
