@@ -71,7 +71,7 @@ class Reported:
 
     def status(self, timeout_s: float) -> int | None:
         """As `Running.status`. No report is an error, never a status."""
-        if self._reported in KILLED:
+        if self._reported is not None and self._reported in KILLED:
             raise DeviceError(f"{self._name}: {self._program} was killed there (signal {self._reported - 128})")
         if self._reported is not None:
             return self._reported

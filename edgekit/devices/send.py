@@ -214,7 +214,7 @@ def _is_wide(transport: Transport, device: Device, loads: Sequence[Load]) -> boo
 
 def _pieces(loads: Sequence[Load], found: dict[str, str], count: int) -> list[Piece]:
     """The ranges that each load is sent in: those that have arrived whole before, and `count` for what is missing."""
-    pieces = []
+    pieces: list[Piece] = []
     parts = [m for m in map(_PART.fullmatch, found.get("part", "").split("\n")) if m]
     for load in loads:
         there = {int(m[5]): (int(m[1]), m[2]) for m in parts if m[4] == load.sha256}

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
@@ -47,7 +47,10 @@ ForceCommand {shell}
 
 SHELL = 'cd "$HOME" && exec "$SHELL" -c "$SSH_ORIGINAL_COMMAND"'
 
-MAKERS = {"ed25519": ed25519.Ed25519PrivateKey.generate, "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1())}
+MAKERS: dict[str, Callable[[], ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey]] = {
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1()),
+}
 
 
 def write_key(path: Path, kind: str = "ed25519", passphrase: bytes | None = None) -> str:
