@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edgekit.core.device import Device
-from edgekit.devices.transport import Transport
+from edgekit.devices.conversation import Conversation
 
 
 @contextmanager
-def connect(device: Device) -> Iterator[Transport]:
+def connect(device: Device) -> Iterator[Conversation]:
     """A transport to `device`, closed at the end of the block.
 
     Raises: HostKeyError, LoginError, UnreachableError, DeadlineError.
@@ -21,7 +21,7 @@ def connect(device: Device) -> Iterator[Transport]:
         transport.close()
 
 
-def _open(device: Device) -> Transport:
+def _open(device: Device) -> Conversation:
     if device.transport == "local":
         from edgekit.devices.local import LocalTransport
 
