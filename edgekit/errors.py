@@ -86,5 +86,11 @@ class StorageError(DeviceError, OSError):
     exit_code = 8
 
 
+class LeaseError(DeviceError):
+    """Somebody else holds a device, or took it over; nothing more is done there."""
+
+    exit_code = 6
+
+
 class MeasureError(DeviceError):
     """A measurement has no usable result."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekit.cli.options import Debug, DeviceName, Json
+from edgekit.cli.options import Debug, DeviceName, Json, Wait, wait_seconds
 from edgekit.cli.output import note, say_lines, show_json
 from edgekit.cli.words import comparison_words, measurement_table
 from edgekit.devices.inventory import get_device
@@ -37,18 +37,20 @@ def command(
     device: DeviceName = "local",
     threads: Threads = 1,
     rounds: Rounds = "auto",
+    wait: Wait = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Interleaved rounds, each form loaded fresh and alone; exit 1 if B is not faster than A by more than the noise."""
+    wait_s = wait_seconds(wait)
     store, machine, plan = ArtifactStore(artifacts_folder()), get_device(device), plan_of(rounds)
     from edgekit.pipeline.alone import compare
     from edgekit.pipeline.named import artifact_named
 
     baseline, candidate = (artifact_named(text, machine, store) for text in (a, b))
     found = compare(
-        baseline, candidate, machine, store, threads=threads, plan=plan,
-        on_round=lambda r: note(f"measure: round {r.index + 1}"),
+        baseline, candidate, machine, store, threads=threads, plan=plan, wait_s=wait_s,
+        on_round=lambda r: note(f"measure: round {r.index + 1}"), listen=lambda event: note(f"device: {event.text}"),
     )  # fmt: skip
     if json:
         show_json(found)

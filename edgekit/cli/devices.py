@@ -1,17 +1,24 @@
 """`edgekit devices`: the machines of the inventory."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgekit.cli import enrolment
-from edgekit.cli.options import Debug, Json, new_app
+from edgekit.cli import enrolment, importing
+from edgekit.cli.options import Debug, Json, Wait, new_app, wait_seconds
 from edgekit.cli.output import note, say, say_lines, show_json, show_table, size
+from edgekit.cli.progress import shown
+from edgekit.cli.times import parse_length
 from edgekit.core.device import EMULATED, Device, Facts
+from edgekit.core.selector import known_of, matches, parse_selector
+from edgekit.devices.connect import connect
+from edgekit.devices.holders import holder_words
 from edgekit.devices.hostkeys import fingerprint
 from edgekit.devices.inventory import LOCAL, get_device, parse_labels, remove_device
 from edgekit.devices.inventory import devices as all_devices
+from edgekit.devices.machines import read_machines
 from edgekit.errors import UsageError
 from edgekit.store.home import ledger_url
 from edgekit.store.ledger import Ledger
@@ -46,13 +53,27 @@ Authority = Annotated[
     typer.Option("--host-authority", metavar="FILE", help="Trust host certificates of this CA's public key (openssh)."),
 ]
 Runtime = Annotated[str, typer.Option("--runtime", help="onnxruntime or litert.")]
+Select = Annotated[
+    str | None,
+    typer.Option(
+        "--select", metavar="SELECTOR",
+        help="Only these, like 'site=berlin,soc!=pi4': key=value, key!=value, key in (a,b), key, !key; a comma is and. "
+        "Keys are labels, and name, host, transport, firmware and target.",
+    ),
+]  # fmt: skip
+ImportFile = Annotated[Path, typer.Argument(metavar="FILE", help="Such as ~/.ssh/config, hosts.ini or hosts.yml.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the machines and their host keys; keep nothing.")]
+Length = Annotated[str, typer.Option("--for", metavar="TIME", help="For how long, like 30m or 2h; 7d at most.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="What for: others are shown it.")]
+Force = Annotated[bool, typer.Option("--force", help="Also where somebody else has it; what runs there for them ends.")]
 Purge = Annotated[bool, typer.Option("--purge", help="Remove all that edgekit has on the device first, models too.")]
 
 
 @app.command("list")
-def list_(*, json: Json = False, debug: Debug = False) -> None:
-    """List the devices."""
-    found = all_devices()
+def list_(*, select: Select = None, json: Json = False, debug: Debug = False) -> None:
+    """List the devices, or those that are selected."""
+    selector = None if select is None else parse_selector(select)
+    found = tuple(d for d in all_devices() if selector is None or matches(selector, known_of(d)))
     if json:
         show_json(found)
         return
@@ -60,7 +81,11 @@ def list_(*, json: Json = False, debug: Debug = False) -> None:
         (d.name, where(d), d.firmware, " ".join(d.targets) or None, " ".join(f"{k}={v}" for k, v in d.labels) or None)
         for d in found
     ]
-    show_table(("device", "where", "firmware", "targets", "labels"), rows, "no devices")
+    show_table(
+        ("device", "where", "firmware", "targets", "labels"),
+        rows,
+        "no devices" if selector is None else "no device is that",
+    )
 
 
 @app.command("add")
@@ -96,6 +121,43 @@ def add(
         note("Pinned because you asked; compare the host keys above with the machine's own (ssh-keygen -lf).")
 
 
+@app.command("import")
+def import_(
+    file: ImportFile,
+    *,
+    select: Select = None,
+    label: Labels = [],  # noqa: B006  the parser never changes it
+    root: Root = ".edgekit",
+    python: Python = "python3",
+    dry_run: DryRun = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Enrol the machines of an OpenSSH client's configuration, or of an Ansible inventory, each as `add` does.
+
+    Read are Host entries without a wildcard, with HostName, Port, User, IdentityFile and Include; of an inventory, INI
+    or YAML, hosts, ranges, groups and variables. A group is the label group-NAME=yes. Nothing in the file is run.
+    What is there already is left as it is, what cannot be reached is told and stops nobody else (exit code 7).
+
+    With --dry-run the machines only show their host keys: nobody is logged in to, and nothing is kept.
+    """
+    selector, labels = None if select is None else parse_selector(select), parse_labels(label)
+    pairs = importing.chosen(read_machines(file), selector, labels, root, python)
+    found: list[importing.Imported] = []
+    for one in importing.bring(pairs, "look" if dry_run else "add"):
+        found.append(one)
+        if not json:
+            say_lines(importing.imported_lines(one, where(one.device)))
+    if json:
+        show_json(found)
+    else:
+        say(importing.counted(found))
+    if not dry_run and any(one.state == "added" for one in found):
+        note("Pinned because you asked; compare the host keys above with the machines' own (ssh-keygen -lf).")
+    if any(one.state == "failed" for one in found):
+        raise typer.Exit(7)
+
+
 @app.command("show")
 def show(name: Name, *, json: Json = False, debug: Debug = False) -> None:
     """Show what the inventory has of a device; nothing is asked of it."""
@@ -113,9 +175,13 @@ def probe(name: Name, *, json: Json = False, debug: Debug = False) -> None:
 
 
 @app.command("prepare")
-def prepare(name: Name, *, runtime: Runtime = "onnxruntime", json: Json = False, debug: Debug = False) -> None:
+def prepare(
+    name: Name, *, runtime: Runtime = "onnxruntime", wait: Wait = None, json: Json = False, debug: Debug = False
+) -> None:
     """Bring a device the runtime that measures, from this computer, unless it has it."""
-    environment = enrolment.bring_runtime(get_device(name), runtime)
+    wait_s, device = wait_seconds(wait), get_device(name)
+    with shown() as listener:
+        environment = enrolment.bring_runtime(device, runtime, wait_s=wait_s, listen=listener)
     if json:
         show_json({"device": name, "runtime": runtime, "environment": dict(environment)})
     else:
@@ -124,14 +190,14 @@ def prepare(name: Name, *, runtime: Runtime = "onnxruntime", json: Json = False,
 
 
 @app.command("remove")
-def remove(name: Name, *, purge: Purge = False, json: Json = False, debug: Debug = False) -> None:
+def remove(name: Name, *, purge: Purge = False, wait: Wait = None, json: Json = False, debug: Debug = False) -> None:
     """Forget a device; with --purge nothing of edgekit is left on it."""
-    device = get_device(name)
+    wait_s, device = wait_seconds(wait), get_device(name)
     if purge:
         from edgekit.pipeline.push import purge as purge_device
 
-        with Ledger(ledger_url()) as ledger:
-            purge_device(device, ledger)
+        with Ledger(ledger_url()) as ledger, shown() as listener:
+            purge_device(device, ledger, wait_s=wait_s, listen=listener)
     if not (purge and name == LOCAL):  # this computer can be cleaned, never forgotten
         remove_device(name)
     if json:
@@ -140,6 +206,47 @@ def remove(name: Name, *, purge: Purge = False, json: Json = False, debug: Debug
         say(
             f"{name}: {'nothing of edgekit is left there' if purge else f'forgotten; its {device.root} was left alone'}"
         )
+
+
+@app.command("lock")
+def lock(
+    name: Name,
+    *,
+    length: Length = "30m",
+    reason: Reason = "",
+    wait: Wait = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Keep a device to yourself for a time: others neither measure nor install there.
+
+    Whatever you, the same user on the same computer, run on it goes on as ever. Lock it again to make the time longer,
+    or shorter. The lock ends by itself after its time, by the device's own clock, and when the device starts anew.
+    """
+    from edgekit.devices.lease import lock as lock_device
+
+    for_s, wait_s, device = parse_length(length, "--for"), wait_seconds(wait), get_device(name)
+    with connect(device) as way:
+        found = lock_device(way, device, for_s=for_s, reason=reason, wait_s=wait_s, on_wait=note)
+    if json:
+        show_json({"device": name, "holder": found})
+    else:
+        say_lines((f"{name}: {holder_words(found, datetime.now())}",))
+
+
+@app.command("unlock")
+def unlock(name: Name, *, force: Force = False, json: Json = False, debug: Debug = False) -> None:
+    """Give a locked device back; with --force whoever has it, also what measures there now."""
+    from edgekit.devices.lease import unlock as unlock_device
+
+    device = get_device(name)
+    with connect(device) as way:
+        freed = unlock_device(way, device, whose="anyone's" if force else "mine")
+    if json:
+        show_json({"device": name, "freed": freed})
+        return
+    words = [f"{name}: free; it was {holder_words(h, datetime.now())}" for h in freed]
+    say_lines(words or [f"{name}: nobody had it"])
 
 
 def where(device: Device) -> str:

@@ -17,6 +17,8 @@ from edgekit.devices.inventory import LOCAL, add_device, check_device, devices, 
 from edgekit.devices.prepare import Environment, prepare
 from edgekit.devices.transport import OnBytes
 from edgekit.errors import HostKeyError, TargetError, UsageError
+from edgekit.pipeline.events import Listener, silent
+from edgekit.pipeline.held import held
 from edgekit.pipeline.usable import lacking, usable_targets
 
 
@@ -153,11 +155,13 @@ def coming_targets(facts: Facts) -> tuple[tuple[str, str], ...]:
     return tuple((target.name, lack) for target in fitting_targets(facts, targets()) if (lack := lacking(target)))
 
 
-def bring_runtime(device: Device, runtime: str, on_bytes: OnBytes | None = None) -> Environment:
+def bring_runtime(
+    device: Device, runtime: str, on_bytes: OnBytes | None = None, *, wait_s: float = 0.0, listen: Listener = silent
+) -> Environment:
     """Sees to it that a device has a runtime; the environment that its Python needs for it.
 
-    Raises: as `edgekit.devices.prepare.prepare`.
+    Raises: LeaseError if somebody else has it for longer than `wait_s`; as `edgekit.devices.prepare.prepare`.
     """
-    with connect(device) as transport:
+    with held(device, f"prepare {runtime}", wait_s=wait_s, listen=listen) as transport:
         facts = gather(transport, device)
         return prepare(transport, device, facts, firmware_of(facts), runtime, on_bytes=on_bytes)

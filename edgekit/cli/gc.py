@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from edgekit.cli.options import Debug, Json
+from edgekit.cli.options import Debug, Json, Wait, wait_seconds
 from edgekit.cli.output import say, show_json, size
+from edgekit.cli.progress import shown
 from edgekit.core.noun import to_builtins
-from edgekit.devices.connect import connect
 from edgekit.devices.inventory import get_device
 from edgekit.devices.push import collect as collect_bench
 from edgekit.store.artifacts import ArtifactStore
@@ -51,6 +51,7 @@ def command(
     min_age: MinAge = 60.0,
     weights_days: Weights = 30.0,
     dry_run: DryRun = False,
+    wait: Wait = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -58,12 +59,14 @@ def command(
 
     What was measured is never removed. A study that was stopped is kept, for the same command to go on with.
     """
+    from edgekit.pipeline.held import held
     from edgekit.store.weights import WeightStore
 
     if dry_run and not (keep_studies is None and stopped_days is None):
         raise typer.BadParameter(
             "--dry-run shows what goes with the studies as they are: leave --keep-studies and --stopped-days away"
         )
+    wait_s = wait_seconds(wait)
     machine = get_device(device) if device else None
     with Ledger(ledger_url()) as ledger:
         forgotten = () if keep_studies is None else forget_old_studies(ledger, keep_studies)
@@ -72,7 +75,7 @@ def command(
         found = collect(ArtifactStore(artifacts_folder()), ledger, min_age_s=min_age * 60, dry_run=dry_run)
     freed = WeightStore(weights_folder()).forget(unused_s=weights_days * 86400, dry_run=dry_run)
     if machine is not None and not dry_run:
-        with connect(machine) as transport:
+        with shown() as listener, held(machine, "gc", wait_s=wait_s, listen=listener) as transport:
             collect_bench(transport, machine)
     if json:
         show_json({**to_builtins(found), "studies": forgotten, "weights_bytes": freed, "dry_run": dry_run})

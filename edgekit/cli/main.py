@@ -47,7 +47,7 @@ EXIT_CODES = {
     3: "aborted by a gate",
     4: "a device cannot be reached",
     5: "INCONSISTENT: a fleet's state is not as recorded",
-    6: "the lease of a device was lost",
+    6: "somebody else holds a device, or took it over",
     7: "partial: done for some, not for all",
     8: "a device's storage is full or cannot be written",
     10: "any other error",

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli.times import parse_length
+
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -38,8 +40,17 @@ Debug = Annotated[
     typer.Option("--debug", help="Show the traceback of an error.", is_eager=True, callback=_remember_debug),
 ]
 DeviceName = Annotated[str, typer.Option("--device", metavar="NAME", help="A device of `edgekit devices list`.")]
+Wait = Annotated[
+    str | None,
+    typer.Option("--wait", metavar="TIME", help="Wait so long, like 10m, for a device that somebody else holds."),
+]
 TargetName = Annotated[
     str | None,
     typer.Option("--target", metavar="NAME", help="A target of `edgekit targets list`; default: the device's."),
 ]
 ProjectFile = Annotated[Path, typer.Argument(metavar="PROJECT", help="The project.toml.")]
+
+
+def wait_seconds(wait: str | None) -> float:
+    """The seconds that --wait asks for; without it none. Raises: UsageError."""
+    return parse_length(wait, "--wait") if wait else 0.0

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from edgekit.cli.options import Debug, DeviceName, Json
+from edgekit.cli.options import Debug, DeviceName, Json, Wait, wait_seconds
 from edgekit.cli.output import say, show_json, size
 from edgekit.cli.progress import shown
 from edgekit.devices.inventory import get_device
@@ -23,9 +23,16 @@ Slot = Annotated[str | None, typer.Option("--name", help="The name it is install
 
 
 def command(
-    artifact: ArtifactName, *, device: DeviceName, name: Slot = None, json: Json = False, debug: Debug = False
+    artifact: ArtifactName,
+    *,
+    device: DeviceName,
+    name: Slot = None,
+    wait: Wait = None,
+    json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """It is verified here, its bytes are checked there, and only then it takes the place of the version before."""
+    wait_s = wait_seconds(wait)
     store = ArtifactStore(artifacts_folder())
     machine = get_device(device)
     from edgekit.pipeline.named import artifact_named
@@ -34,7 +41,7 @@ def command(
     found = artifact_named(artifact, machine, store)
 
     with Ledger(ledger_url()) as ledger, shown() as listener:
-        pushed = push(found, machine, store, ledger, name=name, listen=listener)
+        pushed = push(found, machine, store, ledger, name=name, listen=listener, wait_s=wait_s)
     if json:
         show_json(pushed)
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgekit.catalog import get_target
-from edgekit.cli.options import Debug, DeviceName, Json, ProjectFile, TargetName
+from edgekit.cli.options import Debug, DeviceName, Json, ProjectFile, TargetName, Wait, wait_seconds
 from edgekit.cli.output import note, say_lines, show_json
 from edgekit.cli.progress import shown
 from edgekit.cli.words import study_words
@@ -33,6 +33,7 @@ def command(
     max_drop: MaxDrop = None,
     report: Report = Path("report.html"),
     install: Install = True,
+    wait: Wait = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -42,6 +43,7 @@ def command(
     """
     if not report.parent.is_dir():
         raise UsageError(f"--report {report}: no such folder {report.parent}")
+    wait_s = wait_seconds(wait)
     machine = get_device(device)
     goal = get_target(target) if target else None
     require("torch", extra=goal.format if goal else "onnx")
@@ -56,7 +58,7 @@ def command(
         job = open_job(project, max_drop=max_drop, listen=listener)
         study = tune(
             job, machine, goal or fitting_target(machine), store, WeightStore(weights_folder()), ledger,
-            install_choice=install, listen=listener,
+            install_choice=install, listen=listener, wait_s=wait_s,
         )  # fmt: skip
     write_whole(report, render(study).encode())
     if json:

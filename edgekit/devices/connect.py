@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edgekit.core.device import Device
+from edgekit.devices.conversation import Conversation
 from edgekit.devices.inventory import get_device
-from edgekit.devices.transport import Transport
 from edgekit.errors import UsageError
 
 HOPS = 4
@@ -14,7 +14,7 @@ HOPS = 4
 
 
 @contextmanager
-def connect(device: Device) -> Iterator[Transport]:
+def connect(device: Device) -> Iterator[Conversation]:
     """A transport to `device`, closed at the end of the block.
 
     Raises: HostKeyError, LoginError, UnreachableError, DeadlineError; UsageError where it is reached through a device
@@ -27,7 +27,7 @@ def connect(device: Device) -> Iterator[Transport]:
         transport.close()
 
 
-def _open(device: Device) -> Transport:
+def _open(device: Device) -> Conversation:
     match device.transport:
         case "local":
             from edgekit.devices.local import LocalTransport

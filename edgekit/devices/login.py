@@ -120,7 +120,7 @@ def _unlock(path: Path, name: str) -> paramiko.PKey:
     for _ in range(TRIES if asking is not None else 0):
         assert asking is not None
         try:
-            return paramiko.PKey.from_path(path, passphrase=asking.ask(f"passphrase of {path}").encode())
+            return paramiko.PKey.from_path(path, password=asking.ask(f"passphrase of {path}").encode())
         except (ValueError, paramiko.SSHException):
             continue
     raise LoginError(f"{name}: key {path} has a passphrase: `ssh-add {path}` and name no identity")

@@ -171,7 +171,7 @@ def scan(device: Device, via: Sequence[Device] = (), *, timeout_s: float = CONNE
             (folder / f"known_hosts_{device.name}").touch()
             words = ssh_words(
                 device, folder, via, ConnectTimeout=str(max(1, int(timeout_s))), StrictHostKeyChecking="accept-new",
-                HostKeyAlgorithms=",".join(algorithms), PreferredAuthentications="none",
+                HostKeyAlgorithms=",".join(algorithms), PreferredAuthentications="none", LogLevel="INFO",
             )  # fmt: skip
             try:
                 done = subprocess.run(

@@ -31,6 +31,11 @@ def on_device(name: str) -> bytes:
     return files("edgekit.ondevice").joinpath(name).read_bytes()
 
 
+def script_text(script: str) -> str:
+    """What `sh -c` is given to run `script` of edgekit/ondevice."""
+    return (on_device("common.sh") + on_device(f"{script}.sh")).decode()
+
+
 def ask(
     transport: Transport,
     script: str,
@@ -45,8 +50,7 @@ def ask(
 
     Raises: StorageError or DeviceError with the device's own words; as `Transport.run`.
     """
-    text = (on_device("common.sh") + on_device(f"{script}.sh")).decode()
-    words = ("sh", "-c", text, f"{script}.sh", *arguments)
+    words = ("sh", "-c", script_text(script), f"{script}.sh", *arguments)
     done = transport.run(
         words, timeout_s=timeout_s, stdin=stdin, limit_bytes=ANSWER_BYTES, on_bytes=on_bytes
     )  # fmt: skip

@@ -13,7 +13,6 @@ from typing import BinaryIO, cast
 
 from edgekit.core.device import Device
 from edgekit.devices.connect import connect, python_of
-from edgekit.devices.delta import held_bases, write_blocks, write_patch
 from edgekit.devices.parcel import Parcel, write_tar
 from edgekit.devices.parsers import parse_df
 from edgekit.devices.scripts import answered, ask, on_device, transfer_s
@@ -178,6 +177,8 @@ def _change(
     name: str, path: Path, held: list[tuple[str, str]], find_file: FindFile, target: Path, *, python: bool
 ) -> Load | None:
     """The change of the first file there that is here too and resembles this one; None if none does."""
+    from edgekit.devices.delta import held_bases, write_blocks, write_patch  # numpy, which most pushes do not need
+
     for sha256, place in held_bases(held, name):
         if (base := find_file(sha256)) is None:
             continue

@@ -7,4 +7,8 @@ if [ "$4" = 0 ]; then
     : > "$parts/$3" || exit 1
 fi
 [ "$(wc -c < "$parts/$3" | tr -d ' ')" = "$4" ] || fail "another host sends the same files"
-cat >> "$parts/$3"
+# What fills a disk does not stay on it. A link that is cut is an end of the input, and what came before it stays.
+cat >> "$parts/$3" || {
+    rm -rf "$parts"
+    exit 1
+}

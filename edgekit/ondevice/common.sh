@@ -43,7 +43,7 @@ whole() {
 # claim ROOT: the folder is edgekit's, so that all of it may be removed one day. What was there before is not.
 claim() {
     [ -f "$1/.edgekit" ] && return
-    [ -z "$(ls -A "$1" 2>/dev/null)" ] || fail "$1 is not empty and not edgekit's: give the device another root"
+    [ -z "$(ls -A "$1" 2>/dev/null)" ] || [ -f "$1/.edgekit" ] || fail "$1 is not empty and not edgekit's: give the device another root"
     mkdir -p "$1" && : > "$1/.edgekit" && flush "$1/.edgekit" && flush "$1" || fail "$1 cannot be made"
 }
 

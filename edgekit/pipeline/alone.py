@@ -10,13 +10,13 @@ from edgekit.core.device import Device
 from edgekit.core.measurement import Comparison, Measurement, OpTime, Options, Profile, Round, Window
 from edgekit.core.noun import Noun
 from edgekit.devices.agent import agent_command
-from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
 from edgekit.devices.prepare import check_measures, runtime_environment
 from edgekit.devices.push import collecting, stage
 from edgekit.devices.transport import Transport
 from edgekit.errors import ArtifactError, UsageError
 from edgekit.pipeline.events import Event, Listener, silent
+from edgekit.pipeline.held import held
 from edgekit.store.artifacts import ArtifactStore
 
 LOADS = 10
@@ -33,12 +33,14 @@ class Compared(Noun, frozen=True, kw_only=True):
 def compare(
     baseline: Artifact, candidate: Artifact, device: Device, store: ArtifactStore, *,
     threads: int = 1, plan: Plan | None = None, on_round: Callable[[Round], None] = lambda r: None,
+    wait_s: float = 0.0, listen: Listener = silent,
 ) -> Compared:  # fmt: skip
     """Measures two artifacts of the store on a device, in interleaved rounds, each loaded fresh and alone.
 
-    What was sent for it is removed from the device afterwards.
+    The device is this comparison's alone meanwhile; `wait_s` is how long to wait until it is. What was sent for it is
+    removed afterwards.
 
-    Raises: UsageError if the two are one artifact or of two formats; DeviceError, MeasureError.
+    Raises: UsageError if the two are one artifact or of two formats; LeaseError, DeviceError, MeasureError.
     """
     if baseline.id == candidate.id:
         raise UsageError(f"{baseline.id[:12]} and {candidate.id[:12]} are one artifact: name two")
@@ -47,7 +49,8 @@ def compare(
             f"one artifact is {baseline.format}, the other {candidate.format}: a comparison takes one runtime"
         )
     runtime = get_target(baseline.target).runtime
-    with connect(device) as transport, collecting(transport, device):
+    reason = f"bench {baseline.name} {candidate.name}"
+    with held(device, reason, wait_s=wait_s, listen=listen) as transport, collecting(transport, device):
         check_measures(transport, device, gather(transport, device), runtime)
         forms = tuple(_form(transport, device, a, store) for a in (baseline, candidate))
         bench = bench_on(transport, device, Options(threads=threads, runtime=runtime))
@@ -66,16 +69,18 @@ def compare(
 
 def profile(
     artifact: Artifact, device: Device, store: ArtifactStore, *,
-    threads: int = 1, sustain_s: float = 0.0, listen: Listener = silent,
+    threads: int = 1, sustain_s: float = 0.0, wait_s: float = 0.0, listen: Listener = silent,
 ) -> Profile:  # fmt: skip
     """One artifact of the store on a device by itself; called without a pause for `sustain_s` at the end, if not 0.
 
-    What was sent for it is removed from the device afterwards.
+    The device is this profile's alone meanwhile; `wait_s` is how long to wait until it is. What was sent for it is
+    removed afterwards.
 
-    Raises: DeviceError, MeasureError, UnreachableError.
+    Raises: LeaseError, DeviceError, MeasureError, UnreachableError.
     """
     runtime = get_target(artifact.target).runtime
-    with connect(device) as transport, collecting(transport, device):
+    reason = f"profile {artifact.name}"
+    with held(device, reason, wait_s=wait_s, listen=listen) as transport, collecting(transport, device):
         check_measures(transport, device, gather(transport, device), runtime)
         form = _form(transport, device, artifact, store)
         bench = bench_on(transport, device, Options(threads=threads, runtime=runtime))

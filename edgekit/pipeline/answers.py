@@ -19,6 +19,7 @@ from edgekit.errors import (
     ArtifactError,
     ConvertError,
     DeviceError,
+    LeaseError,
     MetricError,
     ModelError,
     StorageError,
@@ -69,7 +70,7 @@ class Answers:
     def of(self, question: Profile | Compile | Evaluate | Measure) -> tuple[Answer, ...]:
         """One answer for each of the question's points, in its order.
 
-        Raises: UnreachableError, StorageError: nothing can be said of any form then.
+        Raises: UnreachableError, StorageError, LeaseError: nothing can be said of any form then.
         """
         fidelity = _fidelity(question)
         self.workshop.prepare(question.points, fidelity)
@@ -95,7 +96,7 @@ class Answers:
             self._listen(Event(stage=kind, text=text, done=i, total=len(question.points)))  # type: ignore[arg-type]
             try:
                 found.append(one(point, fidelity))
-            except (UnreachableError, StorageError):
+            except (UnreachableError, StorageError, LeaseError):
                 raise
             except (ConvertError, ArtifactError, DeviceError, MetricError, ModelError) as error:
                 found.append(Failed(point=point, reason=str(error)))
@@ -133,7 +134,7 @@ class Answers:
         """As `_price`; where the device refuses one of several, each is tried by itself."""
         try:
             return self._price(built)
-        except (UnreachableError, StorageError):
+        except (UnreachableError, StorageError, LeaseError):
             raise
         except DeviceError as error:
             if len(built) == 1:

@@ -9,7 +9,6 @@ from edgekit.core.device import Device
 from edgekit.core.firmware import mismatches
 from edgekit.core.noun import Noun
 from edgekit.core.release import Deployment
-from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
 from edgekit.devices.push import active, install
 from edgekit.devices.push import purge as purge_device
@@ -18,6 +17,7 @@ from edgekit.devices.transport import OnBytes
 from edgekit.errors import TargetError
 from edgekit.formats.verify import Verdict, verify
 from edgekit.pipeline.events import Event, Listener, silent
+from edgekit.pipeline.held import held
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.ledger import Ledger
 
@@ -39,19 +39,19 @@ class Pushed(Noun, frozen=True, kw_only=True):
 
 def push(
     artifact: Artifact, device: Device, store: ArtifactStore, ledger: Ledger, *,
-    name: str | None = None, listen: Listener = silent,
+    name: str | None = None, listen: Listener = silent, wait_s: float = 0.0,
 ) -> Pushed:  # fmt: skip
     """Makes an artifact of the store the active version of the model `name` on a device, by default its own name.
 
     It is verified on the host before anything is sent; until the last step the version that was active there is.
 
-    Raises: ArtifactError, TargetError if the device lacks what the artifact requires, StorageError, DeviceError,
-    UnreachableError, StoreError.
+    Raises: ArtifactError, TargetError if the device lacks what the artifact requires, LeaseError if somebody else
+    has it for longer than `wait_s`, StorageError, DeviceError, UnreachableError, StoreError.
     """
     folder = store.folder(artifact)
     listen(Event(stage="compile", text=f"verifying {artifact.id[:12]} on this computer"))
     verdict = verify(artifact, folder)
-    with connect(device) as transport:
+    with held(device, f"push {artifact.name}", wait_s=wait_s, listen=listen) as transport:
         if wrong := mismatches(artifact.requires, gather(transport, device).provides()):
             raise TargetError(f"{device.name}: cannot run {artifact.id[:12]} ({artifact.target}): {'; '.join(wrong)}")
         before = active(transport, device, name or artifact.name)
@@ -84,12 +84,12 @@ def _progress(name: str, listen: Listener) -> OnBytes:
     return add
 
 
-def purge(device: Device, ledger: Ledger) -> None:
+def purge(device: Device, ledger: Ledger, *, wait_s: float = 0.0, listen: Listener = silent) -> None:
     """Leaves nothing of edgekit on a device, and writes down that what was deployed there is gone.
 
-    Raises: DeviceError, UnreachableError: then nothing is written down; StoreError.
+    Raises: LeaseError, DeviceError, UnreachableError: then nothing is written down; StoreError.
     """
-    with connect(device) as transport:
+    with held(device, "purge", wait_s=wait_s, listen=listen) as transport:
         purge_device(transport, device)
     for deployment in ledger.deployments(device.name):
         ledger.add_deployment(deployment, "removed")

@@ -55,6 +55,7 @@ def tune(
     seed: int | None = None,
     name: str | None = None,
     install: bool = True,
+    wait_s: float = 0.0,
     listen: Listener = silent,
 ) -> Studies:
     """The fastest form of a model on each of `devices` that keeps its accuracy, measured there and installed there.
@@ -69,6 +70,8 @@ def tune(
     `evaluate` is "accuracy" (the default), "agreement" (with the float model; no labels) or a function of (outputs,
     labels) that gives a figure, or several by name; larger is better. `max_drop` (default 1 %) is the drop allowed, or
     one for each figure that is bounded. All else is as in a project file, which has the same words and defaults.
+
+    A device is this program's alone while it is measured; `wait_s` is how long to wait until it is.
 
     Stopped at any point, the same call goes on where it was: every answered question is in the ledger.
 
@@ -99,7 +102,7 @@ def tune(
     with Ledger(ledger_url()) as ledger:
         return Studies(
             studies=tuple(
-                tune_on(job, machine, its, store, weights, ledger, listen=listen, install_choice=install)
+                tune_on(job, machine, its, store, weights, ledger, listen=listen, install_choice=install, wait_s=wait_s)
                 for machine, its in zip(machines, goals, strict=True)
             )
         )
@@ -170,7 +173,9 @@ def compare(
     *,
     device: str | Device = "local",
     threads: int = 1,
+    wait_s: float = 0.0,
     on_round: Callable[[Round], None] = lambda r: None,
+    listen: Listener = silent,
 ) -> "Compared":
     """Two artifacts on one device, in interleaved rounds: the ratio of their times with its interval, and each alone.
 
@@ -184,12 +189,12 @@ def compare(
 
     store, machine = ArtifactStore(artifacts_folder()), _device(device)
     one, other = (artifact_named(_text(a), machine, store) for a in (baseline, candidate))
-    return compare_on(one, other, machine, store, threads=threads, on_round=on_round)
+    return compare_on(one, other, machine, store, threads=threads, on_round=on_round, wait_s=wait_s, listen=listen)
 
 
 def profile(
     artifact: Artifact | str, *, device: str | Device = "local", threads: int = 1, sustain_s: float = 60.0,
-    listen: Listener = silent,
+    wait_s: float = 0.0, listen: Listener = silent,
 ) -> Profile:  # fmt: skip
     """One artifact on a device by itself: cold, steady and sustained times, memory, and where the time goes.
 
@@ -202,11 +207,16 @@ def profile(
 
     store, machine = ArtifactStore(artifacts_folder()), _device(device)
     found = artifact_named(_text(artifact), machine, store)
-    return profile_on(found, machine, store, threads=threads, sustain_s=sustain_s, listen=listen)
+    return profile_on(found, machine, store, threads=threads, sustain_s=sustain_s, wait_s=wait_s, listen=listen)
 
 
 def push(
-    artifact: Artifact | str, *, device: str | Device, name: str | None = None, listen: Listener = silent
+    artifact: Artifact | str,
+    *,
+    device: str | Device,
+    name: str | None = None,
+    wait_s: float = 0.0,
+    listen: Listener = silent,
 ) -> "Pushed":
     """Makes an artifact the active version of the model `name` (default: its own) on a device; it is verified before.
 
@@ -220,7 +230,7 @@ def push(
     store, machine = ArtifactStore(artifacts_folder()), _device(device)
     found = artifact_named(_text(artifact), machine, store)
     with Ledger(ledger_url()) as ledger:
-        return push_to(found, machine, store, ledger, name=name, listen=listen)
+        return push_to(found, machine, store, ledger, name=name, listen=listen, wait_s=wait_s)
 
 
 def artifact_folder(artifact: Artifact | str) -> Path:

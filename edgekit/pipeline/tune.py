@@ -13,16 +13,16 @@ from edgekit.core.noun import digest
 from edgekit.core.recipe import Recipe
 from edgekit.core.target import Target
 from edgekit.core.trial import Choice, Refusal, Study, Trial
-from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
 from edgekit.devices.prepare import check_measures
 from edgekit.devices.push import collecting, install
-from edgekit.errors import StorageError, StoreError, UnreachableError
+from edgekit.errors import LeaseError, StorageError, StoreError, UnreachableError
 from edgekit.pipeline.alone import tools
 from edgekit.pipeline.answers import Answers
 from edgekit.pipeline.build import build, quality_of
 from edgekit.pipeline.choices import cannot_be_cut, space_of
 from edgekit.pipeline.events import Event, Listener, silent
+from edgekit.pipeline.held import held
 from edgekit.pipeline.job import Job
 from edgekit.pipeline.usable import check_usable
 from edgekit.pipeline.workshop import Workshop
@@ -37,9 +37,11 @@ from edgekit.store.weights import WeightStore
 
 def tune(
     job: Job, device: Device, target: Target, store: ArtifactStore, weights: WeightStore, ledger: Ledger, *,
-    listen: Listener = silent, install_choice: bool = True,
+    listen: Listener = silent, install_choice: bool = True, wait_s: float = 0.0,
 ) -> Study:  # fmt: skip
     """The fastest form of the job's model on `device` that keeps its accuracy, measured there and installed there.
+
+    The device is this study's alone meanwhile; `wait_s` is how long to wait until it is.
 
     Killed at any point, the same call goes on where it was: every answered question is in the ledger. Where nothing
     beats the float model by more than the noise, the choice is the float model.
@@ -50,7 +52,7 @@ def tune(
     check_usable(target)
     job.score_float(listen)
     with (
-        connect(device) as transport,
+        held(device, f"tune {job.project.name}", wait_s=wait_s, listen=listen) as transport,
         scratch() as folder,
         _kept_when_cut(), collecting(transport, device),
     ):  # fmt: skip
@@ -96,7 +98,7 @@ def _kept_when_cut() -> Iterator[None]:
     """Adds to what stops a study midway, and is not the study's fault, that it can go on."""
     try:
         yield
-    except (UnreachableError, StorageError, StoreError) as error:
+    except (UnreachableError, StorageError, LeaseError, StoreError) as error:
         raise type(error)(f"{error}; what was measured is kept, and the same command goes on from there") from None
 
 

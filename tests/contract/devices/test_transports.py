@@ -1,8 +1,9 @@
-"""All transports keep one contract: this computer, a real sshd by two clients, and a phone behind the real adb."""
+"""All transports keep one contract: this computer, a real sshd by two clients, a phone, and some under a lease."""
 
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from phone import running_phone
 
 from edgekit.core.device import Device
 from edgekit.devices.connect import connect
+from edgekit.devices.lease import lease
+from edgekit.devices.transport import Transport
 from edgekit.lab.dropbear import running_dropbear
 from edgekit.lab.sshd import running_sshd
 from edgekit.testing.transports import Lab, TransportContract
@@ -62,3 +65,17 @@ class TestOnABareBoard(TransportContract):
         with running_dropbear(tmp_path / "dropbear", path=str(tmp_path)) as server:
             device = server.device(folder, transport=client)
             yield Lab(lambda: connect(device), folder, {"cut": server.cut, "stall": server.stall}, server.resume)
+
+
+@contextmanager
+def connect_leased(device: Device) -> Iterator[Transport]:
+    with connect(device) as way, lease(way, device, reason="contract") as leased:
+        yield leased
+
+
+class TestLeasedTransport(TransportContract):
+    @pytest.fixture
+    def lab(self, folder: Path, tmp_path: Path) -> Iterator[Lab]:
+        with running_sshd(tmp_path / "sshd") as server:
+            device = server.device(tmp_path / "root")
+            yield Lab(lambda: connect_leased(device), folder, {"cut": server.cut, "stall": server.stall}, server.resume)
