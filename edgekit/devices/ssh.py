@@ -46,20 +46,20 @@ def enrol(device: Device, via: Sequence[Device] = (), *, timeout_s: float = CONN
 
     Raises: UnreachableError, DeadlineError; as `open_ssh` for the devices on the way.
     """
-    keys = []
+    where, keys = f"{device.host}:{device.port}", []
     with ExitStack() as stack:
         through = _hops(via, timeout_s, stack)
         for algorithms in KEY_TYPES.values():
             try:
                 transport = dial(
-                    device.name, device.host, device.port, key_types=algorithms, through=through, timeout_s=timeout_s
+                    where, device.host, device.port, key_types=algorithms, through=through, timeout_s=timeout_s
                 )  # fmt: skip
             except HostKeyError:
                 continue  # it has no key of that type
             keys.append(shown(transport.host_key))
             hang_up(transport)
     if not keys:
-        raise UnreachableError(f"{device.name}: shows no host key of a type known here ({', '.join(KEY_TYPES)})")
+        raise UnreachableError(f"{where}: shows no host key of a type known here ({', '.join(KEY_TYPES)})")
     return tuple(keys)
 
 
