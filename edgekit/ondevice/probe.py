@@ -9,7 +9,6 @@ PACKAGES = {
     "onnxruntime": "onnxruntime",
     "litert": "ai-edge-litert",
     "tflite-runtime": "tflite-runtime",
-    "coremltools": "coremltools",
 }
 
 
