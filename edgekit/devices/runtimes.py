@@ -1,5 +1,7 @@
 """The runtimes that the agent drives from Python: the packages that are one, and what a machine gets of them. Pure."""
 
+import re
+
 from edgekit.core.device import Facts
 from edgekit.core.firmware import Bootstrap
 from edgekit.core.noun import Noun
@@ -120,7 +122,7 @@ def _check_own_numpy(facts: Facts, lines: list[str], name: str) -> None:
 
 
 def _python(facts: Facts) -> tuple[int, int]:
-    major, minor = (*(int(part) for part in (facts.python or "0.0").split(".")[:2]), 0)[:2]
+    major, minor = (*map(int, re.findall("[0-9]+", facts.python or "")), 0, 0)[:2]
     return major, minor
 
 

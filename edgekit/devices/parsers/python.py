@@ -33,7 +33,7 @@ def parse_python(text: str) -> SaidByPython:
     return SaidByPython(version=said.python, libc=parse_libc(said.libc), packages=packages)
 
 
-_VERSION = re.compile(r"\d+(\.\d+)*[\w.+-]*")
+_VERSION = re.compile(r"[0-9]{1,8}(\.[0-9]{1,8}){0,5}[\w.+-]{0,60}")
 
 
 class _Said(msgspec.Struct):
