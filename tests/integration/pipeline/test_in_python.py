@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,6 +15,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import edgekit as ek
+from edgekit.devices.connect import connect
+from edgekit.devices.inventory import get_device
+from edgekit.devices.lease import lock, unlock
+from edgekit.errors import LeaseError
 from edgekit.models.source import load_function
 from edgekit.pipeline.given import given_job
 
@@ -97,12 +102,25 @@ def test_a_model_is_tuned_and_its_choice_compared_pushed_and_reported(tmp_path: 
     compared = ek.compare(float_form, int8.id[:8])
     assert (compared.comparison.baseline, compared.comparison.candidate) == (float_form.id, int8.id)
     assert ek.push(choice.artifact, device="local").deployment.version.endswith(choice.artifact)
+    nobody_else_is_let_in(float_form, int8)
     ek.write_report(study.study("local"), tmp_path / "page.html")
     assert choice.trial in (tmp_path / "page.html").read_text()
     (tmp_path / "two.py").write_text(f"# the same, further down\n\n{SCRIPT}")
     words, env = (sys.executable, "two.py"), os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [study.study().id, "0"]
+
+
+def nobody_else_is_let_in(one: ek.Artifact, other: ek.Artifact) -> None:
+    """While somebody has the device, neither is anything measured nor installed by others there."""
+    local = get_device("local")
+    with connect(local) as way:
+        with patch.dict(os.environ, LOGNAME="bob"):
+            lock(way, local, for_s=600)
+        for refused in (lambda: ek.compare(one, other), lambda: ek.push(one, device="local")):
+            with pytest.raises(LeaseError, match="locked by bob@"):
+                refused()
+        unlock(way, local, whose="anyone's")
 
 
 def test_another_metric_of_the_same_name_is_another_job() -> None:
