@@ -76,7 +76,7 @@ def lock(
 ) -> Holder:  # fmt: skip
     """Keeps everybody but this user@host off the device, for `for_s` seconds from now on or until it starts anew.
 
-    Locked again by the same one, it is longer, or shorter. What this user@host measures there does not stand in the way.
+    Locked again by the same one, it is longer, or shorter. What that one measures there does not stand in the way.
 
     Raises: as `lease`.
     """

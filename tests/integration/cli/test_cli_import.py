@@ -99,7 +99,10 @@ def test_only_what_is_selected_is_asked(said, sshd: Sshd, tmp_path: Path) -> Non
     assert names() == ["local", "board1"]
 
 
-def test_the_list_can_be_asked_for_some(said, refused, sshd: Sshd, tmp_path: Path) -> None:
+def test_the_list_can_be_asked_for_some(
+    said, refused, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where `refused` looks for files that a refused command left
     said("devices", "import", inventory(tmp_path, sshd), "--label", "site=berlin")
 
     def selected(text: str) -> list[str]:
