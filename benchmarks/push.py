@@ -298,7 +298,7 @@ def main() -> int:
     figures = Figures("push")
     if args.quick:
         peers = [p for p in peers if p in ("rsync", "ansible")]
-    size, count = (32_000_000, 4) if args.quick else (100_000_000, 8)
+    size, count = (16_000_000, 2) if args.quick else (100_000_000, 8)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=KEPT)))
         files = models(folder, size)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def edgekit_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """A healthy sshd for many tests: leave it healthy."""
     with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A healthy sshd with busybox, and nothing else, for programs."""
+    folder = tmp_path_factory.mktemp("busybox")
+    subprocess.run(["busybox", "--install", "-s", str(folder)], check=True)
+    with running_sshd(tmp_path_factory.mktemp("board"), path=str(folder)) as server:
         yield server
 
 

@@ -1,6 +1,7 @@
 """`edgekit lab`: devices to try edgekit with, on this computer."""
 
 from edgekit.cli import enrolment
+from edgekit.cli.devices import where
 from edgekit.cli.options import Debug, Json, new_app
 from edgekit.cli.output import note, say, show_json, show_table
 from edgekit.errors import DeviceError
@@ -45,7 +46,7 @@ def down(*, json: Json = False, debug: Debug = False) -> None:
 def _show(*, json: bool) -> None:
     from edgekit.lab import devices as lab
 
-    rows = lab.as_rows()
+    rows = [(device.name, where(device), "runs" if runs else "does not run") for device, runs in lab.standing()]
     if json:
         show_json([dict(zip(("name", "where", "state"), row, strict=True)) for row in rows])
     else:

@@ -101,16 +101,17 @@ class Process:
         """As `Running.read`."""
         until = time.monotonic() + timeout_s
         while self._selector.get_map():
-            left_s = until - time.monotonic()
+            left_s = max(0.0, until - time.monotonic())
             ready = self._selector.select(left_s if self._progress is None else min(left_s, LOOK_S))
             if self._progress is not None:
                 self._progress.tell()
-            if not ready and left_s <= LOOK_S:
-                return None
-            for key, _ in ready[:1]:
+            if ready:
+                key = ready[0][0]
                 if block := os.read(key.fd, BLOCK_BYTES):
                     return key.data, block
                 self._selector.unregister(key.fileobj)
+            elif time.monotonic() >= until:
+                return None
         return "end", b""
 
     def status(self, timeout_s: float) -> int | None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -15,6 +15,7 @@ from edgekit.core.device import Device
 from edgekit.devices.connect import connect, python_of
 from edgekit.devices.parcel import Parcel, write_tar
 from edgekit.devices.parsers import parse_df
+from edgekit.devices.pieces import WIDE_BYTES, Load, Piece, pieces_of
 from edgekit.devices.scripts import answered, ask, on_device, transfer_s
 from edgekit.devices.transport import OnBytes, Transport
 from edgekit.errors import DeviceError, StorageError, UnreachableError
@@ -23,10 +24,9 @@ from edgekit.store.scratch import scratch
 LARGE_BYTES = 1 << 20
 """A file from this size on is sent by itself, and goes on where it was cut."""
 
-WIDE_BYTES, FAR_S, CONNECTIONS = 8 << 20, 0.025, 4
-"""So much, over a link with so long a round trip, goes over several connections: an sshd takes 2 MiB a round trip."""
+FAR_S, CONNECTIONS = 0.025, 4
+"""Over a link with so long a round trip a large file goes over several connections: an sshd takes 2 MiB a trip."""
 
-_PART = re.compile(r"(\d{1,15}) ([0-9a-f]{64}) (([0-9a-f]{64})-(\d{15}))")
 _HELD = re.compile(r"([0-9a-f]{64}) ([^\n]+)")
 
 FindFile = Callable[[str], Path | None]
@@ -44,33 +44,6 @@ class Sent:
     sent_bytes: int = 0
     size_bytes: int = 0
     ways: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Load:
-    """What is sent for one file: `source` is the file itself or a change; `lines` of the plan make the file of it."""
-
-    source: Path
-    sha256: str
-    size: int
-    way: str
-    lines: tuple[str, ...]
-    beside: dict[str, bytes] = field(default_factory=dict)
-
-
-@dataclass
-class Piece:
-    """A range of a load, at the device in a file of its own; the first `there` bytes have arrived."""
-
-    load: Load
-    start: int
-    size: int
-    there: int = 0
-
-    @property
-    def name(self) -> str:
-        """Its name among the parts on the device."""
-        return f"{self.load.sha256}-{self.start:015d}"
 
 
 def bring(
@@ -125,7 +98,7 @@ class _Sending:
         """Sends what is missing of the loads, and lets the device make the folder of them."""
         transport, device, parcel = self._transport, self._device, self._parcel
         connections = CONNECTIONS if _is_wide(transport, device, loads) else 1
-        pieces = _pieces(loads, found, connections)
+        pieces = pieces_of(loads, found.get("part", "").split("\n"), connections)
         missing = [piece for piece in pieces if piece.there < piece.size or not piece.load.size]
         needed = parcel.room_bytes + sum(piece.size - piece.there for piece in missing)
         check_free(transport, device, needed, _room(transport, found))
@@ -211,47 +184,6 @@ def _is_wide(transport: Transport, device: Device, loads: Sequence[Load]) -> boo
     begun = time.monotonic()
     transport.run(("true",), timeout_s=60)
     return time.monotonic() - begun > FAR_S
-
-
-def _pieces(loads: Sequence[Load], found: dict[str, str], count: int) -> list[Piece]:
-    """The ranges that each load is sent in: those that have arrived whole before, and `count` for what is missing."""
-    pieces: list[Piece] = []
-    parts = [m for m in map(_PART.fullmatch, found.get("part", "").split("\n")) if m]
-    for load in loads:
-        there = {int(m[5]): (int(m[1]), m[2]) for m in parts if m[4] == load.sha256}
-        pieces += _cover(load, there, count if load.size >= WIDE_BYTES else 1)
-    return pieces
-
-
-def _cover(load: Load, there: dict[int, tuple[int, str]], count: int) -> Iterator[Piece]:
-    """Pieces without gap or overlap. What arrived counts only if it is the same there as here."""
-    with load.source.open("rb") as file:
-        sound = {start: size for start, (size, sha256) in there.items() if _range_sum(file, start, size) == sha256}
-    place = 0
-    while place < load.size or (place == 0 and load.size == 0):
-        upto = min((start for start in sound if start > place), default=load.size)
-        have = min(sound.get(place, 0), upto - place)
-        if have < sound.get(place, 0):  # it overlaps another: send it anew
-            have = 0
-        missing = upto - place - have
-        first = have + (missing if count == 1 else -(-missing // count))
-        yield Piece(load, place, first, have)
-        place += first
-        while count > 1 and place < upto:
-            size = min(-(-missing // count), upto - place)
-            yield Piece(load, place, size)
-            place += size
-        if load.size == 0:
-            return
-
-
-def _range_sum(file: BinaryIO, start: int, size: int) -> str:
-    file.seek(start)
-    digest = hashlib.sha256()
-    while size > 0 and (block := file.read(min(size, 1 << 20))):
-        digest.update(block)
-        size -= len(block)
-    return digest.hexdigest() if size == 0 else ""
 
 
 def _append(

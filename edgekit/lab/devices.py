@@ -27,6 +27,7 @@ BOARD, ARM, PHONE = NAMES = ("lab-board", "lab-arm", "lab-phone")
 LABELS = (("lab", "yes"),)
 STEPS = "steps"
 END_S = 10.0
+PROGRAMS = ("sshd", "adbd", "unshare", "mmdebstrap")
 Say = Callable[[str], None]
 
 
@@ -116,13 +117,13 @@ def _phone(folder: Path) -> Device:
 
 def standing() -> tuple[tuple[Device, bool], ...]:
     """The lab's devices of the inventory, and whether each runs."""
-    listeners = set(_ours())
-    found = []
-    for device in devices():
-        if device.name in NAMES and dict(device.labels).get("lab") == "yes":
-            folder = str(lab_folder() / device.name)
-            found.append((device, any(folder in _command(pid) for pid in listeners)))
-    return tuple(found)
+    running = [_command(pid) for pid in _ours()]
+    return tuple((device, any(str(lab_folder() / device.name) in words for words in running)) for device in _listed())
+
+
+def _listed() -> list[Device]:
+    """The lab's devices of the inventory."""
+    return [device for device in devices() if device.name in NAMES and set(LABELS) <= set(device.labels)]
 
 
 def down() -> int:
@@ -142,23 +143,22 @@ def down() -> int:
         time.sleep(0.02)
     with suppress(FileNotFoundError):
         run_no_arm_programs(tuple((folder / STEPS).read_text().split()))
-    for device in devices():
-        if device.name in NAMES and dict(device.labels).get("lab") == "yes":
-            remove_device(device.name)
-            if device.transport == "adb" and (adb := shutil.which("adb")):
-                subprocess.run([adb, "disconnect", device.host], capture_output=True, timeout=30, check=False)
+    for device in _listed():
+        remove_device(device.name)
+        if device.transport == "adb" and (adb := shutil.which("adb")):
+            subprocess.run([adb, "disconnect", device.host], capture_output=True, timeout=30, check=False)
     if folder.exists():
         shutil.rmtree(folder)
     return ended
 
 
 def _ours() -> Iterator[int]:
-    """The processes that name the lab's folder among their words, this one and its parents aside."""
+    """The processes of the lab: those of its programs that name its folder among their words."""
     mark = str(lab_folder()) + "/"
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and mark in _command(int(entry.name)):
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
             words = _command(int(entry.name))
-            if "sshd" in words or "adbd" in words or "unshare" in words or "mmdebstrap" in words:
+            if mark in words and any(program in words for program in PROGRAMS):
                 yield int(entry.name)
 
 
@@ -174,12 +174,3 @@ def _below(pid: int) -> list[int]:
     for child in children(pid):
         found += [child, *_below(child)]
     return found
-
-
-def as_rows() -> tuple[tuple[str, str, str], ...]:
-    """Name, address, and "runs" or "does not run", of each device of the lab."""
-    return tuple(
-        (device.name, f"{device.host}:{device.port}" if device.transport == "ssh" else f"adb {device.host}",
-         "runs" if runs else "does not run")
-        for device, runs in standing()
-    )  # fmt: skip

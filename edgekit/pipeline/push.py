@@ -58,7 +58,7 @@ def push(
         listen(Event(stage="install", text=f"installing {artifact.id[:12]} on {device.name}"))
         sent: list[Sent] = []
         deployment = install(
-            transport, device, artifact, folder, name=name, find_file=store.find_file, on_sent=sent.append,
+            transport, device, artifact, folder, name=name, find_file=store.file_finder(), on_sent=sent.append,
             on_bytes=_progress(device.name, listen),
         )  # fmt: skip
     was_there = before is not None and msgspec.structs.replace(before, previous=deployment.previous) == deployment

@@ -86,7 +86,7 @@ def tune(
         if install_choice and holds(choice):
             listen(Event(stage="install", text=f"installing {chosen.id[:12]} on {device.name}"))
             deployment = install(
-                transport, device, chosen, store.folder(chosen), name=job.project.name, find_file=store.find_file
+                transport, device, chosen, store.folder(chosen), name=job.project.name, find_file=store.file_finder()
             )
             ledger.add_deployment(deployment)
         ledger.save_study(found, "done")

@@ -8,8 +8,9 @@ artifacts/incoming/<random>/     being copied; renamed when whole
 import os
 import time
 import uuid
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -183,13 +184,17 @@ class ArtifactStore:
         """Where the files of an artifact (or of an id) are."""
         return self._content / (artifact if isinstance(artifact, str) else artifact.id)
 
-    def find_file(self, sha256: str) -> Path | None:
-        """A file of any artifact, by its content; None if there is none. Whoever needs it to be sound checks it."""
-        for artifact in self.artifacts():
-            for entry in artifact.files:
-                if entry.sha256 == sha256 and (path := self.folder(artifact) / entry.path).is_file():
-                    return path
-        return None
+    def file_finder(self) -> Callable[[str], Path | None]:
+        """A function that finds a file of any artifact by its sha256; it looks through the store once, when first asked.
+
+        Whoever needs the file to be sound checks it.
+        """
+
+        @cache
+        def files() -> dict[str, Path]:
+            return {e.sha256: self.folder(a) / e.path for a in self.artifacts() for e in a.files}
+
+        return lambda sha256: path if (path := files().get(sha256)) is not None and path.is_file() else None
 
     def model_path(self, artifact: Artifact) -> Path:
         """The file that a runtime loads."""

@@ -19,7 +19,7 @@ from edgekit.devices.connect import connect
 from edgekit.devices.lease import lease, lock, unlock
 from edgekit.devices.leased import Leased
 from edgekit.errors import LeaseError, UnreachableError
-from edgekit.lab.sshd import Sshd, running_sshd
+from edgekit.lab.sshd import Sshd
 
 LONG_S = 60.0
 """More than anything here takes."""
@@ -38,15 +38,6 @@ with connect(device) as way, lease(way, device, reason="hold", ttl_s=int(sys.arg
     sys.stdin.read()
     leased.run(("true",), timeout_s=20)
 """
-
-
-@pytest.fixture(scope="module")
-def busybox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """A board on which busybox is all there is."""
-    folder = tmp_path_factory.mktemp("busybox")
-    subprocess.run(["busybox", "--install", "-s", str(folder)], check=True)
-    with running_sshd(tmp_path_factory.mktemp("board"), path=str(folder)) as server:
-        yield server
 
 
 @pytest.fixture(params=["local", "ssh", "busybox"])

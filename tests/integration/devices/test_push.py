@@ -4,7 +4,6 @@ import hashlib
 import os
 import random
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,18 +22,9 @@ from edgekit.devices.prepare import runtime_environment
 from edgekit.devices.transport import Transport
 from edgekit.devices.wheels import pack
 from edgekit.errors import ArtifactError, DeviceError, StorageError, UnreachableError, UsageError
-from edgekit.lab.sshd import Sshd, running_sshd
+from edgekit.lab.sshd import Sshd
 
 Place = tuple[Transport, Device]
-
-
-@pytest.fixture(scope="module")
-def busybox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """A board on which busybox is all there is."""
-    folder = tmp_path_factory.mktemp("busybox")
-    subprocess.run(["busybox", "--install", "-s", str(folder)], check=True)
-    with running_sshd(tmp_path_factory.mktemp("board"), path=str(folder)) as server:
-        yield server
 
 
 @pytest.fixture(params=["local", "ssh", "busybox"])

@@ -2,8 +2,6 @@
 
 import hashlib
 import random
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +14,11 @@ from edgekit.devices.push import stage
 from edgekit.devices.send import Sent, bring
 from edgekit.errors import UnreachableError
 from edgekit.lab.link import link_to
-from edgekit.lab.sshd import Sshd, running_sshd
+from edgekit.lab.sshd import Sshd
 
 SIZE = 24 << 20
 WINDOW = 2 << 20
 """What an sshd lets a client send ahead: so much may be under way when a link is cut, and is lost."""
-
-
-@pytest.fixture(scope="module")
-def busybox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    """A board on which busybox is all there is."""
-    folder = tmp_path_factory.mktemp("busybox")
-    subprocess.run(["busybox", "--install", "-s", str(folder)], check=True)
-    with running_sshd(tmp_path_factory.mktemp("board"), path=str(folder)) as server:
-        yield server
 
 
 def weights(seed: int, size: int = SIZE) -> np.ndarray:

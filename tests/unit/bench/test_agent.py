@@ -25,6 +25,13 @@ def test_it_is_python_3_8_and_needs_the_standard_library_alone_to_start(name: st
     assert origins <= ({"agent.main"} if name == "__main__.py" else set())
 
 
+@pytest.mark.parametrize("name", ["patch.py", "probe.py"])
+def test_what_else_runs_on_a_device_is_python_3_8_too(name: str) -> None:
+    tree = ast.parse((agent_folder() / name).read_text(), feature_version=(3, 8))
+    names = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    assert names <= sys.stdlib_module_names
+
+
 def test_all_of_it_is_shipped() -> None:
     code = "import sys; sys.argv = ['x']; import agent.main; print(*sorted(m for m in sys.modules if 'agent' in m))"
     env = {"PYTHONPATH": str(agent_folder()), "PYTHONDONTWRITEBYTECODE": "1"}
