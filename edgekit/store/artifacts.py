@@ -185,7 +185,7 @@ class ArtifactStore:
         return self._content / (artifact if isinstance(artifact, str) else artifact.id)
 
     def file_finder(self) -> Callable[[str], Path | None]:
-        """A function that finds a file of any artifact by its sha256; it looks through the store once, when first asked.
+        """A function that finds a file of any artifact by its sha256; the store is looked through once, when asked.
 
         Whoever needs the file to be sound checks it.
         """
