@@ -55,7 +55,8 @@ class TestAdbTransport(TransportContract):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a home of its own takes a mount, and so root")
-@pytest.mark.parametrize("client", ["ssh", pytest.param("openssh", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("client", ["ssh", "openssh"])
 class TestOnABareBoard(TransportContract):
     """dropbear and busybox: no SFTP, no coreutils."""
 

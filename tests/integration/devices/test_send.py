@@ -1,7 +1,9 @@
 """What goes over the link: once, however often it is cut, and only what changed where the device holds the rest."""
 
 import hashlib
+import os
 import random
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from edgekit.devices.parcel import parcel
 from edgekit.devices.push import stage
 from edgekit.devices.send import Sent, bring
 from edgekit.errors import UnreachableError
+from edgekit.lab.dropbear import running_dropbear
 from edgekit.lab.link import link_to
 from edgekit.lab.sshd import Sshd
 
@@ -112,6 +115,15 @@ def test_the_same_model_again_takes_a_question(sshd: Sshd, tmp_path: Path, model
         before = link.up
         assert push(device, model).sent_bytes == 0
         assert link.up - before < 64 << 10
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a home of its own takes a mount, and so root")
+@pytest.mark.parametrize("way", ["ssh", "openssh"])
+def test_a_board_with_dropbear_and_busybox_alone_gets_its_model(tmp_path: Path, model: Path, way: str) -> None:
+    subprocess.run(["busybox", "--install", "-s", str(tmp_path)], check=True)
+    with running_dropbear(tmp_path / "dropbear", path=str(tmp_path)) as server:
+        device = server.device(tmp_path / "root", transport=way, python="no-python")
+        assert push(device, model).ways == ("whole",)
 
 
 @pytest.mark.parametrize(("board", "share"), [("sshd", 0.30), ("busybox", 1.01)])
