@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 BLOCK = 1 << 16
+FAR_BYTES = 16 << 20
+"""What a long link holds on its way; a short one holds next to nothing."""
 
 
 @dataclass
 class Link:
-    """A running relay. `up` counts the bytes towards the device; the link is cut once they reach `cut_at`."""
+    """A running relay. `up` counts the bytes that reached the device's end; it is cut once they reach `cut_at`."""
 
     port: int
     target: int
@@ -49,6 +51,7 @@ class Link:
             far = socket.create_connection(("127.0.0.1", self.target))
             for each in (near, far):
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BLOCK)
             with self._lock:
                 self._sockets |= {near, far}
             for source, sink, upward in ((near, far, True), (far, near, False)):
@@ -57,22 +60,16 @@ class Link:
     def _pump(self, source: socket.socket, sink: socket.socket, upward: bool) -> None:  # noqa: FBT001  of a thread
         """Passes bytes on, each block `delay_s` after it came."""
         waiting: deque[tuple[float, bytes]] = deque()
+        limit = FAR_BYTES if self.delay_s else BLOCK
         more = threading.Condition()
-        threading.Thread(target=self._deliver, args=(sink, waiting, more), daemon=True).start()
+        threading.Thread(target=self._deliver, args=(sink, waiting, more, upward), daemon=True).start()
         while True:
             try:
                 block = source.recv(BLOCK)
             except OSError:
                 block = b""
-            if upward:
-                with self._lock:
-                    self.up += len(block)
-                    due = self.cut_at is not None and self.up >= self.cut_at
-                if due:
-                    self.cut()
-                    block = b""
             with more:
-                while sum(len(b) for _, b in waiting) > 16 << 20 and block:
+                while sum(len(b) for _, b in waiting) > limit and block:
                     more.wait(0.1)
                 waiting.append((time.monotonic() + self.delay_s, block))
                 more.notify_all()
@@ -80,7 +77,13 @@ class Link:
                 source.close()
                 return
 
-    def _deliver(self, sink: socket.socket, waiting: "deque[tuple[float, bytes]]", more: threading.Condition) -> None:
+    def _deliver(
+        self,
+        sink: socket.socket,
+        waiting: "deque[tuple[float, bytes]]",
+        more: threading.Condition,
+        upward: bool,  # noqa: FBT001
+    ) -> None:
         while True:
             with more:
                 while not waiting:
@@ -95,6 +98,12 @@ class Link:
                 sink.sendall(block)
             except OSError:
                 return
+            if upward:
+                with self._lock:
+                    self.up += len(block)
+                    cut = self.cut_at is not None and self.up >= self.cut_at
+                if cut:
+                    self.cut()
 
 
 @contextlib.contextmanager

@@ -14,6 +14,14 @@ fi
 answer there no
 "$4" -c '' 2>/dev/null && answer python yes
 cd "$root" 2>/dev/null || exit 0
+# What a cut link had brought this far may still be on its way to the disk: no piece is told of while it grows.
+sizes=$(wc -c "incoming/$3.parts"/* 2>/dev/null)
+while [ -n "$sizes" ]; do
+    sleep 1
+    before=$sizes
+    sizes=$(wc -c "incoming/$3.parts"/* 2>/dev/null)
+    [ "$sizes" != "$before" ] || break
+done
 for part in "incoming/$3.parts"/*; do
     [ -f "$part" ] && answer part "$(wc -c < "$part" | tr -d ' ') $(hash_of "$part") ${part##*/}"
 done
