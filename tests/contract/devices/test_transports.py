@@ -74,6 +74,7 @@ def connect_leased(device: Device) -> Iterator[Transport]:
         yield leased
 
 
+@pytest.mark.slow
 class TestLeasedTransport(TransportContract):
     @pytest.fixture
     def lab(self, folder: Path, tmp_path: Path) -> Iterator[Lab]:
