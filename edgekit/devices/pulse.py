@@ -8,11 +8,14 @@ import paramiko
 
 from edgekit.devices.dial import ALIVE_COUNT, ALIVE_S, hang_up
 
-SILENT_S = ALIVE_S * ALIVE_COUNT
+SILENT_S = ALIVE_S * (ALIVE_COUNT + 1)
+"""The other end is asked within two of these intervals, and has the others to answer."""
+
+LOOK_S = 0.5
 
 
 class Pulse:
-    """Hangs up on a connection from which, though it was asked, nothing was heard for `SILENT_S`.
+    """Hangs up on a connection from which nothing was heard for `SILENT_S`, though it was asked.
 
     Nothing is asked while something is heard: a long transfer over a slow link is no silence, and a board that is
     measured is left alone as long as it talks. TCP's own keep-alive does not see a stopped server or a dead machine
@@ -24,7 +27,7 @@ class Pulse:
         self._done = threading.Event()
         self._asker = threading.Thread(target=self._ask, daemon=True)
         self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._asked_s: float | None = None
+        self._asked = False
 
     def __enter__(self) -> None:
         self._asker.start()
@@ -44,18 +47,15 @@ class Pulse:
     def _ask(self) -> None:
         while not self._done.wait(ALIVE_S):
             if self._silent_s() >= ALIVE_S:
-                self._asked_s = time.monotonic()
+                self._asked = True
                 try:
                     self._transport.global_request("keepalive@openssh.com", wait=True)
                 except (OSError, EOFError, paramiko.SSHException):
                     return
-                self._asked_s = None
+                self._asked = False
 
     def _watch(self) -> None:
-        while not self._done.wait(1.0):
-            asked_s = self._asked_s
-            if asked_s is None:
-                continue
-            if min(self._silent_s(), time.monotonic() - asked_s) >= SILENT_S:
+        while not self._done.wait(LOOK_S):
+            if self._asked and self._silent_s() >= SILENT_S:
                 hang_up(self._transport)
                 return
