@@ -42,12 +42,12 @@ from edgekit.devices.parcel import parcel
 from edgekit.devices.send import bring
 job = json.loads(sys.argv[1])
 known = {sha: Path(path) for sha, path in job["known"].items()}
-files = parcel({"net.onnx": Path(job["file"])})
 def one(text):
     device = from_json(text.encode(), Device, "job")
     with connect(device) as way:
-        bring(way, device, files, "bench", find_file=known.get)
-with ThreadPoolExecutor(8) as pool:
+        bring(way, device, files.result(), "bench", find_file=known.get)
+with ThreadPoolExecutor(9) as pool:
+    files = pool.submit(parcel, {"net.onnx": Path(job["file"])})
     list(pool.map(one, job["devices"]))
 """
 

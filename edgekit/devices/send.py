@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -141,7 +141,7 @@ def _loads(parcel: Parcel, found: dict[str, str], find_file: FindFile | None, fo
     held = [(m[1], m[2]) for m in map(_HELD.fullmatch, found.get("held", "").split("\n")) if m]
     for number, (name, path) in enumerate(_large(parcel).items()):
         change = None
-        if find_file is not None:
+        if held and find_file is not None:
             change = _change(name, path, held, find_file, folder / str(number), python="python" in found)
         yield change or Load(path, parcel.sums[name], path.stat().st_size, "whole", (f"join {name}",))
 
@@ -181,12 +181,13 @@ def _is_wide(transport: Transport, device: Device, loads: Sequence[Load]) -> boo
     """Whether several connections are quicker than one: much to send, and a long way."""
     if device.transport not in ("ssh", "openssh") or sum(load.size for load in loads) < WIDE_BYTES:
         return False
-    trips = []
-    for _ in range(3):  # the least of them: a command also takes a process or two, here and there
-        begun = time.monotonic()
-        transport.run(("true",), timeout_s=60)
-        trips.append(time.monotonic() - begun)
-    return min(trips) > FAR_S
+    return all(_trip_s(transport) > FAR_S for _ in range(3))  # one may be late for want of a processor
+
+
+def _trip_s(transport: Transport) -> float:
+    begun = time.monotonic()
+    transport.run(("true",), timeout_s=60)
+    return time.monotonic() - begun
 
 
 def _append(
@@ -195,6 +196,7 @@ def _append(
     """Sends what is missing of the pieces, over so many connections at once."""
     todo, lock = list(missing), threading.Lock()
     failures: list[BaseException] = []
+    others: list[Transport] = []
 
     def work(way: Transport) -> None:
         while not failures:
@@ -207,19 +209,24 @@ def _append(
             except BaseException as error:  # noqa: BLE001  raised again below, in the thread that waits
                 failures.append(error)
 
-    with ExitStack() as stack:
-        others: list[Transport] = []
-        with suppress(UnreachableError):  # what cannot be had besides is done without
-            for _ in range(min(len(todo), connections) - 1):
-                others.append(stack.enter_context(connect(device)))
-        threads = [threading.Thread(target=work, args=(way,), daemon=True) for way in others]
-        for thread in threads:
-            thread.start()
-        work(transport)
-        for way, thread in zip(others, threads, strict=True):
-            if failures:
-                way.close()  # what it still sends ends now
-            thread.join()
+    def work_besides() -> None:
+        try:
+            with connect(device) as way:
+                others.append(way)
+                work(way)
+        except UnreachableError:
+            return  # what cannot be had besides is done without
+        except BaseException as error:  # noqa: BLE001  as above
+            failures.append(error)
+
+    threads = [threading.Thread(target=work_besides, daemon=True) for _ in range(min(len(todo), connections) - 1)]
+    for thread in threads:
+        thread.start()
+    work(transport)
+    for way in others if failures else ():
+        way.close()  # what it still sends ends now
+    for thread in threads:
+        thread.join()
     if failures:
         raise failures[0]
 

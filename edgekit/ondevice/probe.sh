@@ -1,5 +1,5 @@
 # probe.sh ROOT KIND ID PYTHON: is the folder KIND/ID there and whole, and what would it take to bring it?
-# Answers: there; room (df's own line); python, if it runs; part SIZE SHA256 NAME for each piece that arrived before;
+# Answers: there; room (df's own line); python, if it runs and there is a file to be changed by it; part SIZE SHA256 NAME for each piece that arrived before;
 # held SHA256 PATH for each file that is here already, by the word of the manifest beside it.
 root=$1
 near=$root
@@ -12,7 +12,6 @@ if whole "$root/$2/$3" "$3"; then
     exit 0
 fi
 answer there no
-"$4" -c '' 2>/dev/null && answer python yes
 cd "$root" 2>/dev/null || exit 0
 # What a cut link had brought this far may still be on its way to the disk: no piece is told of while it grows.
 sizes=$(wc -c "incoming/$3.parts"/* 2>/dev/null)
@@ -25,8 +24,13 @@ done
 for part in "incoming/$3.parts"/*; do
     [ -f "$part" ] && answer part "$(wc -c < "$part" | tr -d ' ') $(hash_of "$part") ${part##*/}"
 done
+python=unasked
 for list in bench/*/.manifest models/*/versions/*/.manifest; do
     [ -f "$list" ] || continue
+    if [ $python = unasked ]; then
+        python=asked
+        "$4" -c '' 2>/dev/null && answer python yes
+    fi
     while IFS=' ' read -r sum path; do
         answer held "$sum ${list%.manifest}$path"
     done < "$list"

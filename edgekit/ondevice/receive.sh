@@ -58,11 +58,13 @@ trap 'exit 1' HUP INT TERM
 mkdir -p "$root/$2" "$root/incoming" "$part" || exit 1
 tar -xf - -C "$part" || fail "the archive cannot be unpacked"
 make "$4" || fail "what was sent cannot be put together"
+flush_tree "$part" & # the disk writes while the processor reads
 if ! whole "$part" "$3"; then
+    wait
     rm -rf "$parts"
     fail "what arrived is not what was sent (sha256)"
 fi
-flush_tree "$part"
+wait
 discard "$folder" || exit 1
 mv -T "$part" "$folder" || exit 1
 flush "$root/$2"
