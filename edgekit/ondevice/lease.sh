@@ -88,7 +88,7 @@ keep() {
     for link in "$folder"/*; do
         at=${link##*/}
         case $at in 0* | *[!0-9]* | ????????????*) continue ;; esac
-        [ "$at" -ge "$((n - 3))" ] || rm -f "$link"
+        [ "$at" -ge "$((n - 3))" ] || rm -f "$link" 2>/dev/null # busybox complains if another was quicker
     done
     if ! said=$(ln -sn "1 $boot $1 $2" "$folder/$((n + 1))" 2>&1); then
         [ -L "$folder/$((n + 1))" ] && return 1
