@@ -181,7 +181,7 @@ def _is_wide(transport: Transport, device: Device, loads: Sequence[Load]) -> boo
     """Whether several connections are quicker than one: much to send, and a long way."""
     if device.transport not in ("ssh", "openssh") or sum(load.size for load in loads) < WIDE_BYTES:
         return False
-    return all(_trip_s(transport) > FAR_S for _ in range(3))  # one may be late for want of a processor
+    return all(_trip_s(transport) > FAR_S for _ in range(2))  # one may be late for want of a processor
 
 
 def _trip_s(transport: Transport) -> float:

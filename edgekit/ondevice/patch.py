@@ -7,16 +7,26 @@ C the base's bytes as they are; A the base's plus the packed ones, byte by byte,
 import struct
 import sys
 import zlib
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 
 DAMAGED = "the patch is damaged"
 RECORD = struct.Struct("<cIQI")
 
 
+AHEAD = 8
+"""So many records are unpacked at once, on other processors, while the file is written."""
+
+masks = {}
+
+
 def add(base, change):
     """The sums of two strings of bytes, byte by byte modulo 256, by the arithmetic of one long number."""
     size = len(base)
-    high = int.from_bytes(b"\x80" * size, "little")
-    low = int.from_bytes(b"\x7f" * size, "little")
+    if size not in masks:
+        masks.clear()
+        masks[size] = [int.from_bytes(bytes([each]) * size, "little") for each in (0x80, 0x7F)]
+    high, low = masks[size]
     a, b = int.from_bytes(base, "little"), int.from_bytes(change, "little")
     return (((a & low) + (b & low)) ^ ((a ^ b) & high)).to_bytes(size, "little")
 
@@ -29,8 +39,16 @@ def read(file, size):
     return found
 
 
-def apply(base, patch, target):
-    """Writes the new file."""
+def unpack(packed, size):
+    """What was packed, and no more of it than `size`."""
+    try:
+        return zlib.decompressobj().decompress(packed, size) if packed else b""
+    except zlib.error:
+        raise SystemExit(DAMAGED) from None
+
+
+def records(patch, pool):
+    """Each record, its packed bytes about to be unpacked."""
     while True:
         head = patch.read(RECORD.size)
         if not head:
@@ -38,20 +56,34 @@ def apply(base, patch, target):
         if len(head) < RECORD.size:
             raise SystemExit(DAMAGED)
         kind, size, start, packed = RECORD.unpack(head)
-        base.seek(start)
-        try:
-            change = zlib.decompressobj().decompress(read(patch, packed), size) if packed else b""
-        except zlib.error:
-            raise SystemExit(DAMAGED) from None
-        if kind == b"C":
-            for done in range(0, size, 1 << 20):
-                target.write(read(base, min(1 << 20, size - done)))
-        elif kind == b"A" and len(change) == size:
-            target.write(add(read(base, size), change))
-        elif kind == b"R" and len(change) == size:
-            target.write(change)
-        else:
-            raise SystemExit(DAMAGED)
+        yield kind, size, start, pool.submit(unpack, read(patch, packed), size)
+
+
+def ahead(items):
+    """The same items, of which some are begun before they are asked for."""
+    begun = deque()
+    for item in items:
+        begun.append(item)
+        if len(begun) > AHEAD:
+            yield begun.popleft()
+    yield from begun
+
+
+def apply(base, patch, target):
+    """Writes the new file."""
+    with ThreadPoolExecutor(2) as pool:
+        for kind, size, start, unpacked in ahead(records(patch, pool)):
+            change = unpacked.result()
+            base.seek(start)
+            if kind == b"C":
+                for done in range(0, size, 1 << 20):
+                    target.write(read(base, min(1 << 20, size - done)))
+            elif kind == b"A" and len(change) == size:
+                target.write(add(read(base, size), change))
+            elif kind == b"R" and len(change) == size:
+                target.write(change)
+            else:
+                raise SystemExit(DAMAGED)
 
 
 if __name__ == "__main__":
