@@ -26,6 +26,7 @@ class State(Noun, frozen=True, kw_only=True):
     load_average: float | None = None
     throttled: bool | None = None
     governor: str | None = None
+    cores: tuple[int, ...] | None = None
 
 
 class ReadingLine(Noun, frozen=True, kw_only=True):
@@ -45,10 +46,12 @@ class RoundLine(Noun, frozen=True, kw_only=True):
 
     index: int
     readings: tuple[ReadingLine, ...]
+    at_s: float | None = None
     temperature_c: float | None = None
     frequency_khz: int | None = None
     load_average: float | None = None
     throttled: bool | None = None
+    governor: str | None = None
 
 
 class NodeLine(Noun, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import msgspec
 from edgekit.bench.lines import AGENT_SCHEMA, Line, NodeLine, State, decode, packed, unpacked
 from edgekit.bench.prices import Alone, alone, farm_prices, to_farm, trace_prices, without_overhead
 from edgekit.bench.remarks import remarks
+from edgekit.bench.states import FEWEST_ROUNDS, alike, slope_per_minute
 from edgekit.bench.statistics import compare, enough, latency
 from edgekit.bench.sustained import sustained_of
 from edgekit.core.measurement import (
@@ -37,7 +38,6 @@ TRACE_CALLS = 20
 FARM_ROUNDS = 15
 FARM_TOGETHER = 3
 """Ops timed against each other: two files each, and more than six files at once slow each other."""
-FEWEST_ROUNDS = 5
 COMPILE_S = 60.0
 """Seconds that a device may take for one form, at most."""
 
@@ -93,7 +93,7 @@ class Bench:
         now = line.state or State()
         conditions = Conditions(
             runtime=self.options.runtime, runtime_version=str(line.version), threads=self.options.threads,
-            governor=now.governor, frequency_khz=now.frequency_khz,
+            cores=now.cores, governor=now.governor, frequency_khz=now.frequency_khz,
             temperature_start_c=now.temperature_c, load_average=now.load_average,
         )  # fmt: skip
         return str(line.version), conditions
@@ -112,7 +112,8 @@ class Bench:
         others = [form.id for form in forms if form.id != baseline]
         end = self._clock() + plan.budget_s
         while len(found) < plan.most and not (
-            len(found) >= plan.least and enough(found, baseline, others, plan.half_width, self.options.threads)
+            len(alike(found)) >= plan.least
+            and enough(alike(found), baseline, others, plan.half_width, self.options.threads)
         ):
             if len(found) >= FEWEST_ROUNDS and self._clock() > end:
                 break
@@ -261,10 +262,15 @@ class Bench:
         )  # fmt: skip
 
     def comparison(self, rounds: Sequence[Round], device: str, baseline: str, candidate: str) -> Comparison:
-        """What the rounds say of one form against another."""
-        threads = self.options.threads
-        found = compare(rounds, device, baseline, candidate, threads=threads)
-        return msgspec.structs.replace(found, remarks=remarks(rounds, baseline, candidate, threads=threads))
+        """What the rounds say of one form against another: those for which the device was in one state."""
+        threads, kept = self.options.threads, alike(rounds)
+        found = compare(kept, device, baseline, candidate, threads=threads)
+        return msgspec.structs.replace(
+            found,
+            verdict=found.verdict if len(kept) >= min(FEWEST_ROUNDS, len(rounds)) else "unlike states",
+            slope=slope_per_minute(rounds, baseline),
+            remarks=remarks(rounds, baseline, candidate, threads=threads),
+        )
 
     def _ask(self, job: str, *, timeout_s: float, forms: Sequence[Form] = (), **more: Any) -> Iterator[Line]:
         """The agent's lines, checked; ends with its `done`. Read it to the end: who leaves early leaves it running."""

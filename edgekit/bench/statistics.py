@@ -7,11 +7,10 @@ mean is the geometric mean of the ratios.
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Literal
 
 import numpy as np
 
-from edgekit.core.measurement import Clock, Comparison, Latency, Ratio, Reading, Round
+from edgekit.core.measurement import Clock, Comparison, Latency, Ratio, Reading, Round, Verdict
 
 PEEKED_CONFIDENCE = 0.99
 """The level that the rule for stopping looks at: stricter than the 95 % that is reported, since it looks often."""
@@ -68,7 +67,7 @@ def compare(rounds: Sequence[Round], device: str, baseline: str, candidate: str,
     )  # fmt: skip
 
 
-def verdict(ratio: Ratio) -> Literal["faster", "slower", "no difference"]:
+def verdict(ratio: Ratio) -> Verdict:
     """In a word: a difference is one whose interval leaves 1 out."""
     return "faster" if ratio.high < 1 else "slower" if ratio.low > 1 else "no difference"
 
@@ -93,17 +92,6 @@ def enough(rounds: Sequence[Round], baseline: str, candidates: Sequence[str], ha
         if not ratio.high - ratio.low <= 2 * half_width * ratio.value:
             return False
     return True
-
-
-def drift_per_minute(seconds: Sequence[float], minutes: Sequence[float]) -> float:
-    """The slope of the canary's time, as a share of its mean a minute: heat and throttling show here.
-
-    >>> round(drift_per_minute([1.0, 1.01, 1.02], [0.0, 1.0, 2.0]), 4)
-    0.0099
-    """
-    if len(seconds) < 3:
-        return 0.0
-    return float(np.polyfit(np.asarray(minutes), np.asarray(seconds), 1)[0] / np.mean(seconds))
 
 
 def _ratio(rounds: Sequence[Round], baseline: str, candidate: str, clock: Clock, confidence: float = 0.95) -> Ratio:

@@ -36,6 +36,11 @@ def comparison_words(comparison: Comparison) -> str:
     ratio = f"{ratio_words(comparison.ratio)} of the time, {comparison.ratio.rounds} rounds, {comparison.clock} clock"
     if comparison.verdict == "no difference":
         return f"{comparison.candidate[:12]} and {comparison.baseline[:12]}: no difference; {ratio}"
+    if comparison.verdict == "unlike states":
+        return (
+            f"{comparison.candidate[:12]} and {comparison.baseline[:12]}: no verdict, the device's state changed too "
+            f"often; let it cool, fix its governor, measure again ({ratio})"
+        )
     return f"{comparison.candidate[:12]} is {comparison.verdict} than {comparison.baseline[:12]}: {ratio}"
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 from edgekit.core.noun import Noun
 
 Clock = Literal["wall", "cpu"]
+Verdict = Literal["faster", "slower", "no difference", "unlike states"]
 
 
 class Options(Noun, frozen=True, kw_only=True):
@@ -20,6 +21,8 @@ class Conditions(Noun, frozen=True, kw_only=True):
     runtime: str
     runtime_version: str
     threads: int
+    cores: tuple[int, ...] | None = None
+    """Those that the process may run on, where it was kept off the slow ones."""
     governor: str | None = None
     power_mode: str | None = None
     frequency_khz: int | None = None
@@ -75,14 +78,16 @@ class Reading(Noun, frozen=True, kw_only=True):
 
 
 class Round(Noun, frozen=True, kw_only=True):
-    """All forms of a comparison once, in the order they ran."""
+    """All forms of a comparison once, in the order they ran; it began at `at_s` on the device's steady clock."""
 
     index: int
     readings: tuple[Reading, ...]
+    at_s: float | None = None
     temperature_c: float | None = None
     frequency_khz: int | None = None
     load_average: float | None = None
     throttled: bool | None = None
+    governor: str | None = None
 
 
 class Window(Noun, frozen=True, kw_only=True):
@@ -147,8 +152,10 @@ class Ratio(Noun, frozen=True, kw_only=True):
 class Comparison(Noun, frozen=True, kw_only=True):
     """A candidate against a baseline, in the same rounds on one device.
 
-    `ratio` is the judged one, on the clock that `clock` names: wall, unless other programs disturbed it. `remarks` say
-    what a reader of the figures should know: heat, other programs, drift.
+    `ratio` is the judged one, on the clock that `clock` names: wall, unless other programs disturbed it. Too few
+    rounds of one state of the device are no verdict: "unlike states". `slope` is the share by which the baseline, the
+    canary of every round, became slower in a minute; None if that may be chance. `remarks` say what a reader of the
+    figures should know: heat, other programs, drift.
     """
 
     device: str
@@ -158,7 +165,8 @@ class Comparison(Noun, frozen=True, kw_only=True):
     clock: Clock
     wall: Ratio
     cpu: Ratio
-    verdict: Literal["faster", "slower", "no difference"]
+    verdict: Verdict
+    slope: float | None = None
     remarks: tuple[str, ...] = ()
 
 

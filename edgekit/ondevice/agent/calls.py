@@ -4,7 +4,7 @@ import gc
 import time
 
 from .forms import load, samples
-from .kernel import state
+from .kernel import state, throttled
 from .lines import say
 from .warmup import last_change
 
@@ -54,10 +54,10 @@ def read_form(form, job):
 
 def do_rounds(job):
     for index, order in job["orders"]:
-        before = state(job)
+        began, before = time.monotonic(), state(job)
         readings = [read_form(job["forms"][i], job) for i in order]
-        before.pop("governor")
-        say(round=dict(before, index=index, readings=readings))
+        before["throttled"] = before["throttled"] or throttled(job)
+        say(round=dict(before, index=index, at_s=began, readings=readings))
 
 
 def do_memory(job):

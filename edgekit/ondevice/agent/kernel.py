@@ -28,7 +28,7 @@ def temperatures(folder):
     return [z for z in zones if z is not None]
 
 
-def throttled(system):
+def throttled(job):
     """Whether the processor is being slowed against heat or low voltage; None if nothing tells."""
     try:
         done = subprocess.run(["vcgencmd", "get_throttled"], check=False, stdout=subprocess.PIPE, timeout=5)
@@ -36,7 +36,7 @@ def throttled(system):
     except (OSError, ValueError, subprocess.SubprocessError):
         pass
     found = None
-    for folder in glob.glob(os.path.join(system, "class/thermal/cooling_device*")):
+    for folder in glob.glob(os.path.join(job.get("system", "/sys"), "class/thermal/cooling_device*")):
         kind = (read_text(os.path.join(folder, "type")) or "").lower()
         level = number(read_text(os.path.join(folder, "cur_state")))
         if level is not None and ("cpufreq" in kind or "processor" in kind):
@@ -58,7 +58,7 @@ def state(job):
         "temperature_c": max(zones) if zones else None,
         "frequency_khz": None if frequency is None else int(frequency),
         "load_average": load,
-        "throttled": throttled(system),
+        "throttled": throttled(job),
         "governor": read_text(os.path.join(cpu, "scaling_governor")),
     }
 
@@ -82,3 +82,11 @@ def stay_on_fast_cores(threads):
             os.sched_setaffinity(0, cores)
         except OSError:
             pass
+
+
+def own_cores():
+    """The cores that this process may run on, where these are not all; None otherwise."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    own = sorted(os.sched_getaffinity(0))
+    return own if len(own) < (os.cpu_count() or 0) else None

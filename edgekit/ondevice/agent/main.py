@@ -7,7 +7,7 @@ from .calls import do_memory, do_rounds, do_vectors
 from .compiled import do_compile
 from .farm import do_farm
 from .hangup import end_when_nobody_reads
-from .kernel import state, stay_on_fast_cores
+from .kernel import own_cores, state, stay_on_fast_cores
 from .lines import reason, say
 from .runtimes import RUNTIMES
 from .sustained import do_sustained
@@ -17,7 +17,11 @@ SCHEMA = 1
 
 
 def do_version(job):
-    say(version=RUNTIMES[job["runtime"]].version(), python=sys.version.split()[0], state=state(job))
+    say(
+        version=RUNTIMES[job["runtime"]].version(),
+        python=sys.version.split()[0],
+        state=dict(state(job), cores=own_cores()),
+    )
 
 
 JOBS = {

@@ -106,6 +106,38 @@ def test_time_is_over_but_never_before_five_rounds() -> None:
     assert len(found) == 6
 
 
+def heats(every: int):
+    """A device that slows down in one round of `every`, int8 less than float."""
+
+    def answer(job: dict) -> list[dict]:
+        found = []
+        for line in times(job):
+            if "round" in line and line["round"]["index"] % every == every - 1:
+                line["round"]["throttled"] = True
+                for reading in line["round"]["readings"]:
+                    factor = 3 if reading["artifact"] == "float" else 2
+                    reading |= {clock: [t * factor for t in reading[clock]] for clock in ("wall_s", "cpu_s")}
+            found.append(line)
+        return found
+
+    return answer
+
+
+def test_rounds_in_which_the_device_was_slowed_down_do_not_count() -> None:
+    one, _ = bench(heats(3))
+    found = one.rounds(FORMS, "float", Plan(least=6, most=30))
+    compared = one.comparison(found, "pi5", "float", "int8")
+    assert len(found) == 9, "until enough rounds of one state are there"
+    assert (compared.ratio.value, compared.ratio.rounds, compared.verdict) == (pytest.approx(0.5), 6, "faster")
+    assert "3 of 9 rounds" in compared.remarks[-1]
+
+
+def test_where_no_state_lasts_there_is_no_verdict() -> None:
+    one, _ = bench(heats(2))
+    found = one.rounds(FORMS, "float", Plan(least=5, most=8))
+    assert one.comparison(found, "pi5", "float", "int8").verdict == "unlike states"
+
+
 def test_a_round_without_one_of_its_forms_is_refused() -> None:
     def answer(job: dict) -> list[dict]:
         lines = times(job)

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from edgekit.bench.statistics import (
     compare,
-    drift_per_minute,
     enough,
     is_disturbed,
     latency,
@@ -88,11 +87,6 @@ def test_one_round_has_an_interval_without_bounds() -> None:
 
 def test_a_ratio_whose_interval_holds_one_is_no_difference() -> None:
     assert verdict(Ratio(value=0.99, low=0.97, high=1.01, rounds=10)) == "no difference"
-
-
-def test_a_canary_that_slows_shows_as_drift() -> None:
-    assert drift_per_minute([1.0, 1.1, 1.2], [0, 1, 2]) == pytest.approx(0.0909, abs=1e-3)
-    assert drift_per_minute([1.0, 1.1], [0, 1]) == 0.0
 
 
 def machine(seed: int, ratio: float) -> Iterator[Round]:

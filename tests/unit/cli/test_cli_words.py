@@ -68,6 +68,7 @@ def test_a_comparison_is_a_sentence_with_its_interval() -> None:
         "cccccccccccc is faster than ffffffffffff: 0.500 (0.490 to 0.510)"
     )
     assert "no difference" in comparison_words(comparison(1.0, "no difference"))
+    assert "no verdict" in comparison_words(comparison(0.5, "unlike states"))
 
 
 def test_measurements_are_one_row_each() -> None:
