@@ -4,11 +4,11 @@
 while busy loops come and go on all cores: one net, the same net again (a ratio of 1), and a net of three times its
 layers. Each comparison is cut from rounds of its own, as many as the rule for stopping takes; a drift of up to ±10 % is
 laid over the times of each. False alarms are A/A comparisons called faster or slower; coverage is how often the 95 %
-interval holds the truth, which is 1 for A/A, and for the larger net the ratio of all these rounds together: that of a quiet run,
-which is told too, is another, since busy loops on the same caches slow the smaller net less. Besides:
-what the agent adds to a call, and how long it takes to know a ratio within 1 %, against the rules by which
-benchmark_model (0.5 s of warm-up, then 50 runs and 1 s at least, one after the other) and MLPerf's loadgen (single
-stream, 100 queries and 10 s at least) would measure the same two nets on the same busy machine.
+interval holds the truth, which is 1 for A/A, and for the larger net the ratio of all these rounds together: that of a
+quiet run, which is told too, is another, since busy loops on the same caches slow the smaller net less. Besides: what
+the agent adds to a call, and how long it takes to know a ratio within 1 %, against the rules by which benchmark_model
+(0.5 s of warm-up, then 50 runs and 1 s at least, one after the other) and MLPerf's loadgen (single stream, 100 queries
+and 10 s at least) would measure the same two nets on the same busy machine.
 """
 
 import argparse

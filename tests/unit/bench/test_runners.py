@@ -1,5 +1,6 @@
 """Vendors' programs: what they say is read as their format has it, and rounds are made of processes of theirs."""
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgekit.bench.runners.benchmark_model import BenchmarkModel
+from edgekit.bench.runners.coreml import CoreMl
 from edgekit.bench.runners.rounds import time_once, tool_rounds
 from edgekit.bench.runners.timing import Runner
 from edgekit.bench.runners.trtexec import Trtexec
@@ -16,7 +18,7 @@ from edgekit.devices.connect import connect
 from edgekit.errors import DeviceError, MeasureError
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden" / "runners").glob("*.toml"))
-RUNNERS: dict[str, Runner] = {runner.name: runner for runner in (Trtexec(), BenchmarkModel(), Xdputil())}
+RUNNERS: dict[str, Runner] = {runner.name: runner for runner in (Trtexec(), BenchmarkModel(), Xdputil(), CoreMl())}
 
 
 def read(path: Path) -> tuple[Runner, str, dict[str, Any]]:
@@ -88,3 +90,41 @@ def test_a_program_that_fails_or_is_not_there_is_told(tool: str) -> None:
 def test_trtexecs_changed_defaults_are_undone_from_11_on() -> None:
     old, new = (Trtexec().command("m", threads=1, version=version) for version in ((10, 16), (11, 0)))
     assert set(new) - set(old) == {"--includeDataTransfers", "--noCudaGraph", "--noSpinWait"}
+
+
+MODELS = """
+class MLModel:
+    def __init__(self, path, skip_model_load=False):
+        if "missing" in path:
+            raise FileNotFoundError(path)
+"""
+PERF_UTILS = """
+class MLModelBenchmarker:
+    class Measurement:
+        def __init__(self, samples):
+            self.samples = samples
+    def __init__(self, model, device=None):
+        pass
+    async def benchmark_load(self, iterations=1):
+        return self.Measurement([250.0] * iterations)
+    async def benchmark_predict(self, inputs=None, iterations=1, warmup=False):
+        return self.Measurement([2.0 if warmup else 9.0] * iterations)
+"""
+"""What the script asks of coremltools 9.0, which runs on Macs alone: the names and the order of its answers."""
+
+
+def test_the_script_for_a_mac_asks_the_benchmarker_and_its_answer_is_read(tmp_path: Path) -> None:
+    (folder := tmp_path / "coremltools" / "models" / "ml_program" / "experimental").mkdir(parents=True)
+    for package in (folder, folder.parent):
+        (package / "__init__.py").touch()
+    (folder / "perf_utils.py").write_text(PERF_UTILS)
+    (folder.parents[1] / "__init__.py").write_text(MODELS)
+    (folder.parents[2] / "__init__.py").write_text('__version__ = "9.0"\nfrom . import models\n')
+    (python := tmp_path / "python").write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    with connect(Device(name="mac", transport="local")) as way:
+        timing = time_once(way, CoreMl(), "net.mlpackage", program=str(python))
+        found = (timing.calls, timing.p50_s, timing.first_call_s, timing.load_s)
+        assert found == pytest.approx((50, 0.002, 0.009, 0.25))
+        with pytest.raises(MeasureError, match=r"FileNotFoundError: missing\.mlpackage"):
+            time_once(way, CoreMl(), "missing.mlpackage", program=str(python))
