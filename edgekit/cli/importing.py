@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 import msgspec
@@ -52,9 +52,9 @@ def bring(pairs: Sequence[tuple[Machine, Device]], how: Literal["add", "look"]) 
     """
     known = {device.name for device in devices()}
     become: Callable[[Device], Imported] = _added if how == "add" else _looked_at
+    begun: dict[str, Future[Imported]] = {}
 
-    def one(pair: tuple[Machine, Device]) -> Imported:
-        machine, device = pair
+    def one(machine: Machine, device: Device) -> Imported:
         try:
             check_device(device)
         except EdgekitError as error:
@@ -63,13 +63,37 @@ def bring(pairs: Sequence[tuple[Machine, Device]], how: Literal["add", "look"]) 
             return Imported(device=device, state="there already")
         if machine.problem is not None:
             return Imported(device=device, state="left out", said=machine.problem)
+        if machine.jump is not None and machine.jump not in known:
+            return behind(machine.jump, device)
         return become(device)
+
+    def behind(jump: str, device: Device) -> Imported:
+        if jump not in begun:
+            return Imported(device=device, state="left out", said=f"is reached through {jump}, which is not chosen")
+        state = begun[jump].result().state
+        if state == "added":
+            return become(device)
+        if state == "would be added":
+            return Imported(device=device, state=state, said=f"its host keys can be seen once {jump} is a device")
+        return Imported(device=device, state="failed", said=f"is reached through {jump}, which was not added")
 
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        yield from pool.map(one, pairs)
+        for machine, device in _hops_first(pairs):
+            begun[machine.name] = pool.submit(one, machine, device)
+        yield from (begun[machine.name].result() for machine, _ in pairs)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _hops_first(pairs: Sequence[tuple[Machine, Device]]) -> list[tuple[Machine, Device]]:
+    """Each after the one that it is reached through, for which it waits."""
+    jumps = {machine.name: machine.jump for machine, _ in pairs}
+
+    def hops(name: str | None) -> int:
+        return 0 if name not in jumps else 1 + hops(jumps[name])
+
+    return sorted(pairs, key=lambda pair: hops(pair[0].name))
 
 
 def _added(device: Device) -> Imported:

@@ -23,7 +23,10 @@ _YAML = re.compile(r"^(?:---|[\w.-]+:)\s*(?:#.*)?$", re.M)
 
 
 class Machine(Noun, frozen=True, kw_only=True):
-    """A machine as a file names it. `problem` is why edgekit cannot reach it as the file says; None if it may."""
+    """A machine as a file names it. `jump` is the name of the one that it is reached through.
+
+    `problem` is why edgekit cannot reach it as the file says; None if it may.
+    """
 
     name: str
     host: str
@@ -31,6 +34,7 @@ class Machine(Noun, frozen=True, kw_only=True):
     user: str = ""
     identity: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
+    jump: str | None = None
     problem: str | None = None
 
 
@@ -102,7 +106,7 @@ def device_of(machine: Machine, *, root: str = ".edgekit", python: str = "python
     """
     return Device(
         name=machine.name, host=machine.host, port=machine.port, user=machine.user or getuser(),
-        identity=machine.identity, labels=machine.labels, root=root, python=python,
+        identity=machine.identity, labels=machine.labels, root=root, python=python, jump=machine.jump,
     )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from getpass import getuser
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from edgekit.devices.machines import MOST_MACHINES, Machine, port_of, read_text
 from edgekit.errors import UsageError
 
@@ -19,6 +21,7 @@ DEEPEST = 16
 """Files that include each other."""
 
 KNOWN = ("hostname", "port", "user", "identityfile", "proxyjump", "proxycommand")
+_HOP = re.compile(r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?P<host>[^@:,/]+)(?::(?P<port>\d{1,5}))?")
 _WORD = re.compile(r"\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*)")
 
 
@@ -41,7 +44,8 @@ def ssh_machines(path: Path) -> tuple[Machine, ...]:
     found = dict.fromkeys(names)
     if len(found) > MOST_MACHINES:
         raise UsageError(f"{path}: names more than {MOST_MACHINES:,} machines")
-    return tuple(_machine(name, lines) for name in found)
+    machines = {name: _machine(name, lines) for name in found}
+    return tuple(_by_way(machine, machines) for machine in machines.values())
 
 
 def _lines(path: Path, outer: tuple[tuple[str, tuple[str, ...]], ...], depth: int) -> Iterator[Line]:
@@ -102,8 +106,45 @@ def _machine(name: str, lines: Sequence[Line]) -> Machine:
     return Machine(
         name=name, host=one("hostname", name).replace("%h", name).replace("%%", "%"),
         port=port_of(one("port", "22"), said["port"][0] if "port" in said else name),
-        user=user, identity=_identity(one("identityfile", "none"), name, user), problem=_problem(said),
+        user=user, identity=_identity(one("identityfile", "none"), name, user),
+        jump=_jump(said), problem=_problem(said),
     )  # fmt: skip
+
+
+def _jump(said: dict[str, tuple[str, tuple[str, ...]]]) -> str | None:
+    """The text of ProxyJump, which ssh prefers to a ProxyCommand that comes later in the file."""
+    text = " ".join(said["proxyjump"][1]) if "proxyjump" in said else "none"
+    return None if text.lower() == "none" else text
+
+
+def _by_way(machine: Machine, machines: dict[str, Machine]) -> Machine:
+    """The machine with the name of the one that it is reached through, if that is in the file too."""
+    if machine.jump is None:
+        return machine
+    hop = machines.get(machine.jump)
+    if hop is None and (way := _HOP.fullmatch(machine.jump)) is not None:
+        where = (way["user"], way["host"], int(way["port"] or 22))
+        hop = next((m for m in machines.values() if where in ((m.user, m.host, m.port), (None, m.host, m.port))), None)
+    if hop is None:
+        why = (
+            f"is reached by way of {machine.jump[:80]!r}, which is no Host of this file: give it a Host line of its own"
+        )
+    elif _leads_back(hop, machines):
+        why = f"is reached by way of {hop.name}, and that in the end by way of itself"
+    else:
+        return msgspec.structs.replace(machine, jump=hop.name)
+    return msgspec.structs.replace(machine, jump=None, problem=machine.problem or why)
+
+
+def _leads_back(hop: Machine, machines: dict[str, Machine]) -> bool:
+    seen: set[str] = set()
+    at: Machine | None = hop
+    while at is not None:
+        if at.name in seen:
+            return True
+        seen.add(at.name)
+        at = machines.get(at.jump) if at.jump is not None else None
+    return False
 
 
 def _is_for(name: str, kind: str, patterns: tuple[str, ...]) -> bool:
@@ -138,7 +179,7 @@ def _identity(text: str, name: str, user: str) -> str | None:
 
 
 def _problem(said: dict[str, tuple[str, tuple[str, ...]]]) -> str | None:
-    for key, word in (("proxyjump", "ProxyJump"), ("proxycommand", "ProxyCommand")):
-        if key in said and said[key][1][0].lower() != "none":
-            return f"is reached by way of another ({word} {' '.join(said[key][1])[:80]}, {said[key][0]})"
+    if _jump(said) is None and "proxycommand" in said and said["proxycommand"][1][0].lower() != "none":
+        where, words = said["proxycommand"]
+        return f"is reached by a command (ProxyCommand {words[0][:80]}, {where}), and edgekit runs none"
     return None

@@ -54,12 +54,45 @@ def test_the_machines_of_an_inventory_are_enrolled_with_their_keys_and_groups(sa
 def test_an_ssh_config_is_read_with_what_it_includes(said, sshd: Sshd, tmp_path: Path) -> None:
     (tmp_path / "more").write_text(f"Host board\n HostName 127.0.0.1\n Port {sshd.port}\n")
     (tmp_path / "config").write_text(
-        f"Include more\nHost far\n ProxyJump board\nHost *\n User {getuser()}\n IdentityFile {sshd.folder}/client\n"
+        "Include more\nHost odd\n ProxyCommand nc a 22\n"
+        f"Host *\n User {getuser()}\n IdentityFile {sshd.folder}/client\n"
     )
     found = json.loads(said("devices", "import", str(tmp_path / "config"), "--json"))
-    assert {one["device"]["name"]: one["state"] for one in found} == {"board": "added", "far": "left out"}
-    assert "ProxyJump board" in found[1]["said"]
+    assert {one["device"]["name"]: one["state"] for one in found} == {"board": "added", "odd": "left out"}
+    assert "ProxyCommand nc a 22" in found[1]["said"]
     assert names() == ["local", "board"]
+
+
+def behind_a_gate(folder: Path, gate: Sshd, board: Sshd) -> str:
+    """A configuration in which the board comes first, and is reached through the gate."""
+    (path := folder / "config").write_text(
+        f"Host far\n HostName 127.0.0.1\n Port {board.port}\n IdentityFile {board.folder}/client\n ProxyJump gate\n"
+        f"Host gate\n HostName 127.0.0.1\n Port {gate.port}\n IdentityFile {gate.folder}/client\n"
+        f"Host *\n User {getuser()}\n"
+    )
+    return str(path)
+
+
+def test_a_machine_behind_another_is_enrolled_through_it(said, sshd: Sshd, own_sshd: Sshd, tmp_path: Path) -> None:
+    config = behind_a_gate(tmp_path, own_sshd, sshd)
+    out = said("devices", "import", config, "--dry-run")
+    assert "far (" in out
+    assert "can be seen once gate is a device" in out
+    assert names() == ["local"]
+    assert "2 added" in said("devices", "import", config, "--root", str(tmp_path / "root"))
+    far = get_device("far")
+    assert (far.jump, set(far.host_keys)) == ("gate", set(sshd.host_keys))
+
+
+def test_a_machine_is_not_enrolled_where_the_one_before_it_is_not(
+    ended, sshd: Sshd, own_sshd: Sshd, tmp_path: Path
+) -> None:
+    config = behind_a_gate(tmp_path, own_sshd, sshd)
+    own_sshd.stop()
+    code, out = ended("devices", "import", config)
+    assert code == 7
+    assert "is reached through gate, which was not added" in out
+    assert names() == ["local"]
 
 
 def test_a_dry_run_shows_the_host_keys_logs_in_nowhere_and_keeps_nothing(said, own_sshd: Sshd, tmp_path: Path) -> None:

@@ -61,9 +61,33 @@ def test_hosts_are_read_as_ssh_would_reach_them(tmp_path: Path) -> None:
     assert (found["pi5"].host, found["pi5"].port, found["pi5"].user) == ("pi5.lan", 2222, "early")
     assert found["pi5"].identity == str(Path.home() / ".ssh" / "lab")
     assert (found["nano"].host, found["nano"].user, found["nano"].port) == ("10.0.0.9", "early", 22)
-    assert "ProxyJump pi5" in str(found["far"].problem)
+    assert (found["far"].jump, found["far"].problem) == ("pi5", None)
     assert "ProxyCommand" in str(found["odd"].problem)
     assert found["nano"].problem is None
+
+
+@pytest.mark.parametrize(
+    ("jump", "through", "why"),
+    [
+        ("gate", "gate", None),
+        ("pi@gate.lan:2200", "gate", None),
+        ("ssh://pi@gate.lan:2200", "gate", None),
+        ("gate.lan:2200", "gate", None),
+        ("none", None, None),
+        ("ann@gate.lan:2200", None, "is no Host of this file"),
+        ("gate.lan", None, "is no Host of this file"),
+        ("other,gate", None, "is no Host of this file"),
+        ("far", None, "by way of itself"),
+        ("round", None, "by way of itself"),
+    ],
+)
+def test_a_machine_behind_another_is_reached_through_that(
+    tmp_path: Path, jump: str, through: str | None, why: str | None
+) -> None:
+    gate = "Host gate\n HostName gate.lan\n User pi\n Port 2200\n"
+    far = read(tmp_path, f"Host far\n ProxyJump {jump}\n{gate}Host round\n ProxyJump far\n")["far"]
+    assert far.jump == through
+    assert far.problem is None if why is None else why in str(far.problem)
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh client here")
