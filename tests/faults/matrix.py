@@ -10,6 +10,8 @@ from typing import Any
 
 from silent_link import FAULTS
 
+from edgekit.lab.network import APART
+
 WAYS = ("ssh", "openssh", "adb")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 
@@ -24,7 +26,7 @@ MEANT = {
 def one(folder: Path, way: str, fault: str) -> dict[str, Any]:
     """What a command of two minutes told, and how many seconds after the fault."""
     script = Path(__file__).with_name("silent_link.py")
-    words = ["unshare", "--net", sys.executable, str(script), str(folder), way, fault]
+    words = [*APART, sys.executable, str(script), str(folder), way, fault]
     done = subprocess.run(words, capture_output=True, text=True, timeout=110, check=False)
     if done.returncode:
         raise AssertionError(done.stderr[-2000:])

@@ -1,6 +1,6 @@
 """One fault in a network of its own: silent_link.py FOLDER TRANSPORT FAULT. Says as JSON what was noticed, and when.
 
-Run inside `unshare --net`: the rules of its firewall are gone with it, however it ends.
+Run in a network of its own (`lab.network.APART`): the rules of its firewall are gone with it, however it ends.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from pathlib import Path
 from edgekit.core.device import Device
 from edgekit.devices.connect import connect
 from edgekit.errors import EdgekitError
+from edgekit.lab.network import drop_all, open_network, refuse_all
 from edgekit.lab.sshd import free_port, running_sshd
 
 FAULTS = ("dropped", "reset", "stopped", "killed")
@@ -60,15 +61,12 @@ def break_link(device: Target, fault: str) -> None:
     if fault == "killed":
         device.end()
         return
-    verdict = ["DROP"] if fault == "dropped" else ["REJECT", "--reject-with", "tcp-reset"]
-    for direction in ("--dport", "--sport"):
-        words = ["iptables", "-A", "INPUT", "-i", "lo", "-p", "tcp", direction, str(device.port), "-j", *verdict]
-        subprocess.run(words, check=True)
+    (drop_all if fault == "dropped" else refuse_all)(device.port)
 
 
 def main() -> None:
     folder, transport, fault = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    open_network()
     with target(folder, transport) as device:
         broken: list[float] = []
 
