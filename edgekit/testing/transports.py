@@ -21,11 +21,15 @@ from typing import Any
 
 import pytest
 
-from edgekit.devices.transport import Transport
+from edgekit.devices.transport import LIMIT_BYTES, Transport
 from edgekit.errors import DeadlineError, DeviceError, StorageError, UnreachableError, UsageError
 
 WAIT_S = 20.0
 """A deadline that is never meant to be reached."""
+
+CLEAR = Path("/proc/self/clear_refs")
+SPARE_BYTES = 64 << 20
+"""What a device that sends without end may cost the host."""
 
 HARD_WORDS = (
     "two words",
@@ -68,6 +72,12 @@ class Lab:
 def open_files() -> int:
     """Files, sockets and pipes that this process has open."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had since `CLEAR` was written to."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 class TransportContract:
@@ -163,6 +173,14 @@ class TransportContract:
         with pytest.raises(DeviceError, match="more than 100000 bytes"):
             way.run(("sh", "-c", f"yes{where}"), timeout_s=WAIT_S, limit_bytes=100_000)
         assert way.run(("true",), timeout_s=WAIT_S).status == 0
+
+    @pytest.mark.skipif(not CLEAR.exists(), reason="only Linux tells a process's peak of memory anew")
+    def test_endless_output_costs_the_host_little_memory(self, way: Transport) -> None:
+        CLEAR.write_text("5")  # the peak is from now on
+        before = peak_bytes()
+        with pytest.raises(DeviceError, match=f"more than {LIMIT_BYTES} bytes"):
+            way.run(("yes",), timeout_s=WAIT_S)
+        assert peak_bytes() - before <= SPARE_BYTES
 
     def test_a_stream_gives_lines_as_they_come(self, way: Transport, lab: Lab) -> None:
         script = 'echo one; while [ ! -e "$0" ]; do sleep 0.02; done; printf "two\\n\\nthree"'
