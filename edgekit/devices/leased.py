@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from edgekit.devices.conversation import Conversation, Running, Source
 from edgekit.devices.scripts import ask, script_text
-from edgekit.devices.transport import OnBytes
+from edgekit.devices.transport import OnBytes, Transport
 from edgekit.devices.words import checked
 from edgekit.errors import DeviceError, LeaseError, StorageError
 
@@ -69,6 +69,10 @@ class Leased(Conversation):
         """As `Transport.close`."""
         self._way.close()
 
+    def joined(self, way: Conversation) -> "Leased":
+        """Another way to the same device, under the same lease; it is this one that renews it."""
+        return Leased(way, self._root, self._id, self._ttl_s)
+
     @contextmanager
     def renewed(self) -> Iterator[None]:
         """Renews the lease while the block runs, whenever nothing else is under way."""
@@ -96,6 +100,11 @@ class Leased(Conversation):
                 with self._change:
                     self._renewing = False
                     self._change.notify_all()
+
+
+def beside(first: Transport, other: Conversation) -> Conversation:
+    """`other`, which reaches the device that `first` reaches, under the lease that `first` is under, if it is."""
+    return first.joined(other) if isinstance(first, Leased) else other
 
 
 class _Covered:

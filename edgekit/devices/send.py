@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 
 from edgekit.core.device import Device
 from edgekit.devices.connect import connect, python_of
+from edgekit.devices.leased import beside
 from edgekit.devices.parcel import Parcel, write_tar
 from edgekit.devices.parsers import parse_df
 from edgekit.devices.pieces import WIDE_BYTES, Load, Piece, pieces_of
@@ -213,7 +214,7 @@ def _append(
         try:
             with connect(device) as way:
                 others.append(way)
-                work(way)
+                work(beside(transport, way))
         except UnreachableError:
             return  # what cannot be had besides is done without
         except BaseException as error:  # noqa: BLE001  as above

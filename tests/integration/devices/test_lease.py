@@ -17,7 +17,7 @@ from edgekit.core.device import Device
 from edgekit.devices import push
 from edgekit.devices.connect import connect
 from edgekit.devices.lease import lease, lock, unlock
-from edgekit.devices.leased import Leased
+from edgekit.devices.leased import Leased, beside
 from edgekit.errors import LeaseError, UnreachableError
 from edgekit.lab.sshd import Sshd
 
@@ -129,6 +129,17 @@ def test_once_the_lease_was_taken_away_nothing_more_runs_there(device: Device, t
             with pytest.raises(LeaseError):
                 push.collect(found, device)
     assert not (tmp_path / "mark").exists()
+
+
+def test_a_second_way_to_the_device_is_under_the_same_lease(device: Device) -> None:
+    with connect(device) as way, connect(device) as other:
+        with lease(way, device, reason="push") as leased:
+            also = beside(leased, other)
+            assert also.run(("echo", "on"), timeout_s=LONG_S).stdout == b"on\n"
+            unlock(way, device, whose="anyone's")
+            with pytest.raises(LeaseError):
+                also.run(("echo", "on"), timeout_s=LONG_S)
+        assert beside(way, other) is other
 
 
 def test_who_lost_a_device_does_not_clear_up_where_another_works(device: Device, tmp_path: Path) -> None:
