@@ -14,6 +14,7 @@ from edgekit.core.measurement import Clock, Comparison, Latency, Ratio, Reading,
 
 PEEKED_CONFIDENCE = 0.99
 """The level that the rule for stopping looks at: stricter than the 95 % that is reported, since it looks often."""
+RESAMPLES = 200
 DISTURBED = 1.05
 """Wall over CPU seconds on one thread above which other programs took part in a reading."""
 
@@ -74,14 +75,16 @@ def verdict(ratio: Ratio) -> Verdict:
 
 def latency(rounds: Sequence[Round], artifact: str, clock: Clock) -> Latency:
     """The seconds of a call over all rounds; `least_s` is the least of the loads' medians."""
-    loads = [_times(_reading(r, artifact), clock) for r in rounds]
-    calls = np.sort(np.concatenate([np.asarray(load) for load in loads]))
-    each = [median(load) for load in loads]
+    loads = [np.asarray(_times(_reading(r, artifact), clock)) for r in rounds]
+    calls = np.concatenate(loads)
+    each = [float(np.median(load)) for load in loads]
     low, high = _median_interval(each)
+    p90_within_s, p99_within_s = _tail_intervals(loads, (0.9, 0.99)) if len(loads) > 1 else (None, None)
     p50, p90, p99 = (float(np.quantile(calls, q)) for q in (0.5, 0.9, 0.99))
     return Latency(
-        p50_s=p50, p90_s=p90, p99_s=p99, least_s=min(each), low_s=low, high_s=high, calls=len(calls), loads=len(loads)
-    )
+        p50_s=p50, p90_s=p90, p99_s=p99, least_s=min(each), low_s=low, high_s=high, calls=len(calls), loads=len(loads),
+        p90_within_s=p90_within_s, p99_within_s=p99_within_s,
+    )  # fmt: skip
 
 
 def enough(rounds: Sequence[Round], baseline: str, candidates: Sequence[str], half_width: float, threads: int) -> bool:
@@ -105,6 +108,17 @@ def _median_interval(values: Sequence[float]) -> tuple[float, float]:
     ordered = sorted(values)
     rank = int(binom.ppf(0.025, len(ordered), 0.5))
     return ordered[max(rank - 1, 0)], ordered[min(len(ordered) - rank, len(ordered) - 1)]
+
+
+def _tail_intervals(loads: Sequence[np.ndarray], shares: tuple[float, ...]) -> list[tuple[float, float]]:
+    """The 95 % intervals of quantiles of all calls, by drawing the loads anew: calls of one load are alike."""
+    draw = np.random.default_rng(0)
+    drawn = [
+        np.quantile(np.concatenate([loads[i] for i in draw.integers(len(loads), size=len(loads))]), shares)
+        for _ in range(RESAMPLES)
+    ]
+    lows, highs = np.quantile(drawn, (0.025, 0.975), axis=0)
+    return [(float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
 
 
 def _reading(measured: Round, artifact: str) -> Reading:

@@ -62,7 +62,8 @@ def profile_lines(profile: Profile) -> list[str]:
     m = profile.measurement
     steady = (
         f"steady       p50 {duration(m.wall.p50_s)} ({duration(m.wall.low_s)} to {duration(m.wall.high_s)}), "
-        f"p90 {duration(m.wall.p90_s)}, p99 {duration(m.wall.p99_s)}; {m.wall.calls} calls in {m.wall.loads} loads"
+        f"p90 {_within(m.wall.p90_s, m.wall.p90_within_s)}, p99 {_within(m.wall.p99_s, m.wall.p99_within_s)}; "
+        f"{m.wall.calls} calls in {m.wall.loads} loads"
     )
     return [
         f"{m.artifact[:12]} on {m.device}: {m.conditions.runtime} {m.conditions.runtime_version}, "
@@ -73,6 +74,10 @@ def profile_lines(profile: Profile) -> list[str]:
         *sustained_lines(profile.sustained),
         *(f"op           {duration(op.seconds)} {op.share:4.0%}  {op.op} {op.name}" for op in profile.ops[:MOST_OPS]),
     ]
+
+
+def _within(seconds: float, bounds: tuple[float, float] | None) -> str:
+    return duration(seconds) + (f" ({duration(bounds[0])} to {duration(bounds[1])})" if bounds else "")
 
 
 def sustained_lines(sustained: Sustained | None) -> list[str]:

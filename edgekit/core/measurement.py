@@ -35,7 +35,8 @@ class Conditions(Noun, frozen=True, kw_only=True):
 class Latency(Noun, frozen=True, kw_only=True):
     """Seconds of one call over `calls` calls in `loads` fresh loads; `low_s` and `high_s` bound p50 at 95 %.
 
-    `least_s` is the least of the loads' medians: the form's time (design.md, decision 3).
+    `p90_within_s` and `p99_within_s` bound the other two, likewise; None from one load. `least_s` is the least of the
+    loads' medians: the form's time (design.md, decision 3).
     """
 
     p50_s: float
@@ -46,6 +47,8 @@ class Latency(Noun, frozen=True, kw_only=True):
     high_s: float
     calls: int
     loads: int
+    p90_within_s: tuple[float, float] | None = None
+    p99_within_s: tuple[float, float] | None = None
 
 
 class Measurement(Noun, frozen=True, kw_only=True):

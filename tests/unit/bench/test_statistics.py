@@ -77,6 +77,20 @@ def test_percentiles_are_in_order_and_the_least_is_least(times: list[float], loa
     assert found.p50_s <= found.p90_s <= found.p99_s
     assert found.low_s <= found.high_s
     assert found.calls == loads * len(times)
+    assert (found.p90_within_s is None) == (loads == 1)
+
+
+def test_the_bounds_of_a_tail_hold_it_though_calls_of_one_load_are_alike() -> None:
+    draw, held = np.random.default_rng(5), 0
+    for _ in range(60):
+        rounds = [
+            Round(index=i, readings=(reading("a", list(np.exp(draw.normal(0, 0.1) + draw.normal(0, 0.1, 40)))),))
+            for i in range(20)
+        ]
+        bounds = latency(rounds, "a", "wall").p90_within_s
+        assert bounds is not None
+        held += bounds[0] <= np.exp(1.2816 * 0.02**0.5) <= bounds[1]
+    assert held >= 48
 
 
 def test_one_round_has_an_interval_without_bounds() -> None:
