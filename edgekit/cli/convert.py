@@ -14,6 +14,11 @@ from edgekit.models.extras import require
 
 Target = Annotated[str, typer.Option("--target", metavar="NAME", help="A target of `edgekit targets list`.")]
 
+PROVED = {
+    "host": "verified on this computer",
+    "device": "verified on this computer but for what the device builds of it, which was not run here",
+}
+
 
 def command(
     project: ProjectFile, *, target: Target, recipe: RecipeName = "int8", json: Json = False, debug: Debug = False
@@ -34,5 +39,5 @@ def command(
         show_json(built)
         return
     artifact = built.artifact
-    head = f"{artifact.id[:12]}  {artifact.name}  {goal.name}  {size(artifact.size_bytes)}, verified on this computer"
+    head = f"{artifact.id[:12]}  {artifact.name}  {goal.name}  {size(artifact.size_bytes)}, {PROVED[goal.build]}"
     say_lines((head, *map(drop_words, built.quality)))

@@ -2,6 +2,7 @@
 
 from nets import ONNX_X86, TFLITE_X86
 
+from edgekit.catalog.targets import get_target
 from edgekit.testing.formats import FormatContract
 
 
@@ -11,3 +12,7 @@ class TestOnnx(FormatContract):
 
 class TestTflite(FormatContract):
     target = TFLITE_X86
+
+
+class TestTensorRt(FormatContract):
+    target = get_target("tensorrt-jetson-orin-8.5")

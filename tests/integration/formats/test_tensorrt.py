@@ -1,0 +1,63 @@
+"""What is written for TensorRT is what its parser takes, and computes what the host's program does. No engine runs."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from nets import NETS, net, noise
+from torch import nn
+
+from edgekit.catalog.targets import get_target, targets
+from edgekit.compress.quantize import quantize
+from edgekit.compress.reference import output_steps, reference_outputs
+from edgekit.core.recipe import Quantize
+from edgekit.core.target import Target
+from edgekit.errors import ConvertError
+from edgekit.formats.tensorrt import FORMAT
+from edgekit.formats.tensorrt_ops import FIRST_VERSION
+from edgekit.models.model import capture
+from edgekit.models.program import export
+
+TARGETS = [target for target in targets() if target.format == "tensorrt"]
+SAME = 0.99
+"""onnxruntime runs the layer in front of a symmetric quantize in float, and sums in another order than the reference."""
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_int8_has_no_zero_point_and_only_ops_of_its_version(target: Target, name: str, tmp_path: Path) -> None:
+    program = quantize(net(name), Quantize(), target.numerics, noise(32))
+    path = FORMAT.lower(program, target, tmp_path)
+    model = onnx.load(path)
+    assert {entry.domain: entry.version for entry in model.opset_import}[""] == target.limits.opset
+    assert {node.op_type for node in model.graph.node} <= set(FIRST_VERSION)
+    zeros = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    quantized = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert len(quantized) > len(program.layers)
+    for node in quantized:
+        assert zeros[node.input[2]].dtype == np.int8, "a bias stays float"
+        assert not zeros[node.input[2]].any()
+    inputs = noise(64, seed=1).inputs
+    reference, step = reference_outputs(program, inputs)[0], output_steps(program)[0]
+    assert step is not None
+    off = np.abs(np.rint((FORMAT.run(path, inputs)[0] - reference) / step))
+    assert off.max() <= 1
+    assert np.mean(off == 0) >= SAME
+
+
+class Normed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Linear(16, 32), nn.LayerNorm(32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.first(x))
+
+
+def test_an_op_that_a_version_does_not_have_is_named_with_the_first_that_has(tmp_path: Path) -> None:
+    program = export(capture(Normed(), (torch.randn(2, 16),), "normed"))
+    with pytest.raises(ConvertError, match=r"TensorRT 8\.5 has no LayerNormalization: 8\.6 is the first"):
+        FORMAT.lower(program, get_target("tensorrt-jetson-orin-8.5"), tmp_path)
+    assert FORMAT.lower(program, get_target("tensorrt-jetson-orin-8.6"), tmp_path).is_file()
