@@ -22,7 +22,7 @@ from edgekit.models.program import export
 
 TARGETS = [target for target in targets() if target.format == "tensorrt"]
 SAME = 0.99
-"""onnxruntime runs the layer in front of a symmetric quantize in float, and sums in another order than the reference."""
+"""onnxruntime runs the layer before a symmetric quantize in float, and sums in another order than the reference."""
 
 
 @pytest.mark.parametrize("name", NETS)
