@@ -35,7 +35,7 @@ format: $(STAMP) ## rewrites the code in the house's format
 test: $(STAMP) system ## the tests
 	$(BIN)/python -m pytest -m "not slow and not device and not gpu" --numprocesses 2 --dist loadscope
 
-test-slow: $(STAMP) ## the tests that take minutes; also in an arm64 userland under qemu
+test-slow: $(STAMP) ## the tests that take minutes; also in Arm userlands under qemu
 	@sh tests/system.sh slow
 	$(BIN)/python -m pytest -m slow
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from edgekit.core.device import Device
 from edgekit.devices.inventory import add_device, devices, remove_device
 from edgekit.errors import EdgekitError, UsageError
-from edgekit.lab.arm64 import inside_arm64, missing, missing_steps, rootfs, run_arm_programs, run_no_arm_programs
+from edgekit.lab.arm import ARM64, inside_arm, missing, missing_steps, rootfs, run_arm_programs, run_no_arm_programs
 from edgekit.lab.board import inside_board
 from edgekit.lab.sshd import PROGRAM, children, make_sshd
 from edgekit.store.home import home
@@ -79,7 +79,7 @@ def _lacking(name: str) -> str | None:
         return None if shutil.which("adb") else "there is no adb: apt-get install adb"
     if not Path(PROGRAM).is_file():
         return "there is no sshd: apt-get install openssh-server"
-    return missing() if name == ARM else None
+    return missing(ARM64) if name == ARM else None
 
 
 def _board(folder: Path) -> Device:
@@ -89,11 +89,11 @@ def _board(folder: Path) -> Device:
 
 
 def _arm(folder: Path) -> Device:
-    root = rootfs(folder / "root")
-    steps = missing_steps()
+    root = rootfs(folder / "root", ARM64)
+    steps = missing_steps(ARM64)
     (folder.parent / STEPS).write_text(" ".join(steps))
-    run_arm_programs(steps)
-    server = make_sshd(folder, **inside_arm64(folder, root))
+    run_arm_programs(ARM64, steps)
+    server = make_sshd(folder, **inside_arm(folder, root, ARM64))
     server.start()
     return server.device(".edgekit", ARM, labels=LABELS, python="python3")
 
@@ -142,7 +142,7 @@ def down() -> int:
                     ended += 1
         time.sleep(0.02)
     with suppress(FileNotFoundError):
-        run_no_arm_programs(tuple((folder / STEPS).read_text().split()))
+        run_no_arm_programs(ARM64, tuple((folder / STEPS).read_text().split()))
     for device in _listed():
         remove_device(device.name)
         if device.transport == "adb" and (adb := shutil.which("adb")):

@@ -25,7 +25,7 @@ PROGRAM = "/usr/sbin/sshd"
 
 CONFIG = """\
 Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {address}
 {host_keys}
 PidFile none
 AuthorizedKeysFile {folder}/authorized_keys
@@ -72,7 +72,10 @@ def free_port() -> int:
 
 @dataclass
 class Sshd:
-    """A running sshd; its log, keys and configuration are in `folder`."""
+    """A running sshd; its log, keys and configuration are in `folder`, which it may see elsewhere: at `seen_at`.
+
+    `path` is where its programs are found, `shell` runs a command, `inside` are words that become the sshd itself.
+    """
 
     folder: Path
     port: int
@@ -81,6 +84,8 @@ class Sshd:
     path: str = ""
     shell: str = SHELL
     inside: tuple[str, ...] = ()
+    user: str = field(default_factory=getuser)
+    seen_at: Path | None = None
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     serves: ClassVar[str] = "sshd"
@@ -92,26 +97,33 @@ class Sshd:
         """Starts it; returns once it answers. Raises: TimeoutError."""
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
-        keys = "\n".join(f"HostKey {path}" for path in sorted(self.folder.glob("host_key_*")))
-        config = self.folder / "sshd_config"
-        config.write_text(
-            CONFIG.format(
-                port=self.port,
-                host_keys=keys,
-                folder=self.folder,
-                extra=self.extra,
-                shell=self.shell,
-                path=self.path and f" PATH={self.path}",
-            )
-        )
+        config = self.configure(port=self.port, address="127.0.0.1")
         with (self.folder / "log").open("ab") as log:
             words = [*self.inside, PROGRAM, "-D", "-e", "-f", str(config)]
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._wait_for_banner()
 
+    def configure(self, *, port: int, address: str) -> Path:
+        """Writes its configuration; where the sshd itself sees that."""
+        seen = self.seen_at or self.folder
+        keys = "\n".join(f"HostKey {seen / path.name}" for path in sorted(self.folder.glob("host_key_*")))
+        (self.folder / "sshd_config").write_text(
+            CONFIG.format(
+                port=port,
+                address=address,
+                host_keys=keys,
+                folder=seen,
+                extra=self.extra,
+                shell=self.shell,
+                path=self.path and f" PATH={self.path}",
+            )
+        )
+        return seen / "sshd_config"
+
     def _wait_for_banner(self, timeout_s: float = 10.0) -> None:
+        assert self.process is not None
         end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
+        while time.monotonic() < end and self.process.poll() is None:
             ready, mine = False, ""
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as s:
                 mine = self.left.format(s.getsockname()[1])
@@ -133,13 +145,13 @@ class Sshd:
         return (self.folder / "log").read_text(errors="replace")
 
     def device(self, root: Path | str, name: str = "board", **changes: object) -> Device:
-        """This sshd as a device of the inventory: this user, the client's key, the host keys pinned."""
+        """This sshd as a device of the inventory: its user, the client's key, the host keys pinned."""
         fields: dict[str, object] = {
             "name": name,
             "transport": "ssh",
             "host": "127.0.0.1",
             "port": self.port,
-            "user": getuser(),
+            "user": self.user,
             "identity": str(self.folder / "client"),
             "host_keys": self.host_keys,
             "root": str(root),
@@ -203,20 +215,9 @@ def make_sshd(folder: Path, *, kinds: tuple[str, ...] = ("ed25519",), **fields: 
 
 
 @contextlib.contextmanager
-def running_sshd(
-    folder: Path,
-    *,
-    kinds: tuple[str, ...] = ("ed25519",),
-    extra: str = "",
-    path: str = "",
-    shell: str = SHELL,
-    inside: tuple[str, ...] = (),
-) -> Iterator[Sshd]:
-    """An sshd that answers; it ends with the block, and all of its sessions.
-
-    `path` is where its programs are found, `shell` runs a command, `inside` are words that become the sshd itself.
-    """
-    server = make_sshd(folder, kinds=kinds, extra=extra, path=path, shell=shell, inside=inside)
+def running_sshd(folder: Path, *, kinds: tuple[str, ...] = ("ed25519",), **fields: Any) -> Iterator[Sshd]:
+    """As `make_sshd`, and it answers; it ends with the block, and all of its sessions."""
+    server = make_sshd(folder, kinds=kinds, **fields)
     try:
         server.start()
         yield server

@@ -25,11 +25,11 @@ from edgekit.devices.prepare import prepare, runtime_environment
 from edgekit.devices.push import stage
 from edgekit.devices.transport import Transport
 from edgekit.formats.base import get_format
-from edgekit.lab.arm64 import CPUINFO, arm64_device, missing
+from edgekit.lab.arm import ARM64, arm_device, missing
 from edgekit.lab.sshd import Sshd
 from edgekit.models.program import Program
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=str(missing()))]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing(ARM64)), reason=str(missing(ARM64)))]
 
 KEPT = Path(__file__).parents[3] / ".bench" / "debian-12-arm64"
 """Made once; `make clean` removes it."""
@@ -63,7 +63,7 @@ RUNTIMES = {"onnx-aarch64": ONNXRUNTIME, "tflite-aarch64": LITERT}
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with arm64_device(tmp_path_factory.mktemp("arm64"), KEPT) as server:
+    with arm_device(tmp_path_factory.mktemp("arm64"), KEPT, ARM64) as server:
         yield server
 
 
@@ -155,7 +155,7 @@ def test_from_the_command_line_it_is_enrolled_prepared_and_left_as_it_was(
     assert "emulated" not in added
     (board.folder / "cpuinfo").write_text("processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t: fpu avx2 avx512_vnni\n")
     probed = said("devices", "probe", "arm")
-    (board.folder / "cpuinfo").write_text(CPUINFO)
+    (board.folder / "cpuinfo").write_text(ARM64.cpuinfo)
     assert "its times say nothing of a board" in probed
     assert "avx2" not in probed
     prepared = json.loads(said("devices", "prepare", "arm", "--runtime", "litert", "--json"))

@@ -17,11 +17,11 @@ from edgekit.devices.connect import connect, python_of
 from edgekit.devices.facts import gather
 from edgekit.devices.inventory import add_device
 from edgekit.devices.prepare import prepare, runtime_environment
-from edgekit.lab.arm64 import arm64_device, missing
+from edgekit.lab.arm import ARM64, arm_device, missing
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.home import artifacts_folder
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=str(missing()))]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing(ARM64)), reason=str(missing(ARM64)))]
 
 KEPT = Path(__file__).parents[3] / ".bench" / "debian-12-arm64"
 SHAPE = (1, 3, 12, 12)
@@ -41,7 +41,7 @@ numpy.save(sys.argv[3], numpy.concatenate([session.run(None, {name: x[i : i + 1]
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Device]:
-    with arm64_device(tmp_path / "arm64", KEPT) as server:
+    with arm_device(tmp_path / "arm64", KEPT, ARM64) as server:
         found = server.device("edge", name="arm", python="python3", user="root")
         add_device(found)
         with connect(found) as way:
