@@ -19,6 +19,10 @@ if [ "${1:-}" = slow ]; then
     need qemu-aarch64-static qemu-user-static
     need mmdebstrap mmdebstrap
     need arch-test arch-test
+    need qemu-system-aarch64 qemu-system-arm
+    need qemu-img qemu-utils
+    need mke2fs e2fsprogs
+    need cpio cpio
     need unshare util-linux
 fi
 [ -z "$missing" ] && exit 0
