@@ -56,13 +56,14 @@ class Figures:
         self, figure: str, value: float, target: float | None, *, low: float | None = None, high: float | None = None,
         larger_is_better: bool = False, unit: str = "%",
     ) -> None:  # fmt: skip
-        """One figure; without a target it is only told."""
+        """One figure; without a target it is only told. It is said at once: a run that is stopped was not for nothing."""
         ok = None if target is None else (value >= target if larger_is_better else value <= target)
         verdict = {None: "told", True: "ok", False: "SHORT"}[ok]
         self.rows.append(
             {"figure": figure, "value": value, "unit": unit, "target": target, "low": low, "high": high,
              "verdict": verdict, "sense": ">=" if larger_is_better else "<="}
         )  # fmt: skip
+        say(_line(self.rows[-1]))
 
     def end(self, *, as_json: bool) -> int:
         """Print everything; 1 if a figure falls short."""
@@ -73,11 +74,13 @@ class Figures:
             return int(short)
         print(f"{self.name} on {machine()}" + (f"; {self.about}" if self.about else ""))
         for row in self.rows:
-            target = "" if row["target"] is None else f"{row['sense']} {row['target']:g} {row['unit']}"
-            span = "" if row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]"
-            print(
-                f"  {row['figure']:58s} {row['value']:8.3f} {row['unit']:2s} {span:18s} {target:12s} {row['verdict']}"
-            )
+            print(f"  {_line(row)}")
         for note in self.notes:
             print(f"  {note}")
         return int(short)
+
+
+def _line(row: dict[str, Any]) -> str:
+    target = "" if row["target"] is None else f"{row['sense']} {row['target']:g} {row['unit']}"
+    span = "" if row["low"] is None else f"[{row['low']:.2f}, {row['high']:.2f}]"
+    return f"{row['figure']:58s} {row['value']:8.3f} {row['unit']:2s} {span:18s} {target:12s} {row['verdict']}"
