@@ -56,7 +56,7 @@ class Figures:
         self, figure: str, value: float, target: float | None, *, low: float | None = None, high: float | None = None,
         larger_is_better: bool = False, unit: str = "%",
     ) -> None:  # fmt: skip
-        """One figure; without a target it is only told. It is said at once: a run that is stopped was not for nothing."""
+        """One figure, said at once: a stopped run was not for nothing. Without a target it is only told."""
         ok = None if target is None else (value >= target if larger_is_better else value <= target)
         verdict = {None: "told", True: "ok", False: "SHORT"}[ok]
         self.rows.append(
