@@ -7,6 +7,8 @@ from typing import Any
 from edgekit.errors import TargetError
 
 GROUP = "edgekit.formats"
+BUILT_THERE = frozenset({"tensorrt"})
+"""Formats of what a device builds for itself: the file that it is built from has the ending of another."""
 
 
 @cache
@@ -26,3 +28,12 @@ def format_entries() -> dict[str, Any]:
 def format_names() -> tuple[str, ...]:
     """The formats that are installed, by name."""
     return tuple(sorted(format_entries()))
+
+
+def file_endings() -> tuple[str, ...]:
+    """The endings by which a model file is known, each the name of its format.
+
+    >>> "tensorrt" in file_endings()
+    False
+    """
+    return tuple(name for name in format_names() if name not in BUILT_THERE)
