@@ -112,8 +112,8 @@ class Bench:
         others = [form.id for form in forms if form.id != baseline]
         end = self._clock() + plan.budget_s
         while len(found) < plan.most and not (
-            len(alike(found)) >= plan.least
-            and enough(alike(found), baseline, others, plan.half_width, self.options.threads)
+            len(kept := alike(found)) >= plan.least
+            and enough(kept, baseline, others, plan.half_width, self.options.threads)
         ):
             if len(found) >= FEWEST_ROUNDS and self._clock() > end:
                 break
@@ -251,12 +251,15 @@ class Bench:
         self, rounds: Sequence[Round], form: Form, *, device: str, conditions: Conditions,
         peak_memory_bytes: int | None = None, size_bytes: int | None = None,
     ) -> Measurement:  # fmt: skip
-        """What the rounds say of one form by itself."""
-        readings = [r for q in rounds for r in q.readings if r.artifact == form.id]
+        """What the rounds say of one form by itself: those for which the device was in one state."""
+        kept = alike(rounds)
+        readings = [r for q in kept for r in q.readings if r.artifact == form.id]
         return Measurement(
             artifact=form.id, device=device,
-            conditions=msgspec.structs.replace(conditions, temperature_end_c=rounds[-1].temperature_c),
-            wall=latency(rounds, form.id, "wall"), cpu=latency(rounds, form.id, "cpu"),
+            conditions=msgspec.structs.replace(
+                conditions, temperature_end_c=rounds[-1].temperature_c, throttled=kept[0].throttled
+            ),
+            wall=latency(kept, form.id, "wall"), cpu=latency(kept, form.id, "cpu"),
             load_s=min(r.load_s for r in readings), first_call_s=min(r.first_call_s for r in readings),
             peak_memory_bytes=peak_memory_bytes, size_bytes=size_bytes, steady=_mostly_steady(readings),
         )  # fmt: skip

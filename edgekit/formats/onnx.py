@@ -47,7 +47,7 @@ class OnnxFormat:
 
     def lower(self, program: "Program", target: Target, folder: Path) -> Path:
         """As `Format.lower`; TargetError if an op is newer than the target's opset."""
-        return _write(self._exported(program, target).clone(), program, target, folder)
+        return self._write(self._exported(program, target).clone(), program, target, folder)
 
     def mixes(
         self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
@@ -59,12 +59,26 @@ class OnnxFormat:
         from edgekit.graph.mix import mix
 
         return tuple(
-            _write(
+            self._write(
                 mix(full, bypassed_in(program, int8), float_parameters(program, int8)),
                 program, target, folder / digest(sorted(int8))[:16],
             )
             for int8 in int8_sets
         )  # fmt: skip
+
+    def check(self, model: "onnx_ir.Model", program: "Program", target: Target) -> None:
+        """Returns if the target's runtime has every op of the file: onnxruntime has all of its opset."""
+
+    def _write(self, model: "onnx_ir.Model", program: "Program", target: Target, folder: Path) -> Path:
+        from edgekit.graph.finish import finish_
+
+        inputs, outputs = (tuple(t.name for t in tensors) for tensors in (program.spec.inputs, program.spec.outputs))
+        finish_(model, target, inputs, outputs)
+        self.check(model, program, target)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "model.onnx"
+        require("onnx_ir", extra=self.extra).save(model, path)
+        return path
 
     def _exported(self, program: "Program", target: Target) -> "onnx_ir.Model":
         """`program` as torch writes it, settled; kept as long as the program lives, because an export takes seconds."""
@@ -108,17 +122,6 @@ class OnnxFormat:
             return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise ArtifactError(f"{path.name}: onnxruntime refuses it: {_first_line(error)}") from error
-
-
-def _write(model: "onnx_ir.Model", program: "Program", target: Target, folder: Path) -> Path:
-    from edgekit.graph.finish import finish_
-
-    inputs, outputs = (tuple(t.name for t in tensors) for tensors in (program.spec.inputs, program.spec.outputs))
-    finish_(model, target, inputs, outputs)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "model.onnx"
-    require("onnx_ir", extra=FORMAT.extra).save(model, path)
-    return path
 
 
 def _export(program: "Program", opset: int) -> "onnx_ir.Model":

@@ -4,17 +4,16 @@ Its int8 is symmetric: the parser of every version refuses another zero point. O
 file, which proves what it computes, and nothing of TensorRT's kernels.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.core.target import Target
-from edgekit.errors import ConvertError
+from edgekit.errors import ConvertError, TargetError
 from edgekit.formats.onnx import OnnxFormat
 from edgekit.formats.tensorrt_ops import lacks
-from edgekit.models.extras import require
 
 if TYPE_CHECKING:
+    import onnx_ir
+
     from edgekit.models.program import Program
 
 
@@ -23,24 +22,15 @@ class TensorRtFormat(OnnxFormat):
 
     name = "tensorrt"
 
-    def lower(self, program: "Program", target: Target, folder: Path) -> Path:
-        """As `Format.lower`; ConvertError names an op that the target's TensorRT does not have."""
-        return self._checked(super().lower(program, target, folder), program, target)
-
-    def mixes(
-        self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
-    ) -> tuple[Path, ...]:
-        """As `Format.mixes`, each checked as by `lower`."""
-        return tuple(self._checked(path, program, target) for path in super().mixes(program, int8_sets, target, folder))
-
-    def _checked(self, path: Path, program: "Program", target: Target) -> Path:
-        version = dict(target.requires)["tensorrt"]
-        for node in require("onnx_ir", extra=self.extra).load(path).graph:
+    def check(self, model: "onnx_ir.Model", program: "Program", target: Target) -> None:
+        """Raises: ConvertError naming an op that the target's TensorRT does not have; TargetError if it names none."""
+        version = dict(target.requires).get("tensorrt")
+        if version is None:
+            raise TargetError(f"target {target.name}: [requires] wants tensorrt, the version that builds the engine")
+        for node in model.graph:
             if (why := lacks(node.op_type, version)) is not None:
-                raise ConvertError(
-                    f"model {program.spec.name}, node {node.name}: {why}: write it with other torch calls"
-                )
-        return path
+                where = f"model {program.spec.name}, node {node.name}"
+                raise ConvertError(f"{where}: {why}: write it with other torch calls")
 
 
 FORMAT = TensorRtFormat()

@@ -124,18 +124,8 @@ def running_vm(folder: Path, kept: Path) -> Iterator[VirtualMachine]:
     server = VirtualMachine(folder, made.port, made.host_keys, user="root", seen_at=SEEN, system=system)
     server.configure(port=22, address="0.0.0.0")  # noqa: S104  in the computer, which reaches nothing
     _write_initramfs(folder, system)
-    _run(
-        "qemu-img",
-        "create",
-        "-q",
-        "-f",
-        "qcow2",
-        "-F",
-        "raw",
-        "-b",
-        str(_disk(system.resolve())),
-        str(folder / "disk.qcow2"),
-    )
+    base = str(_disk(system.resolve()))
+    _run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, str(folder / "disk.qcow2"))
     try:
         server.start()
         yield server

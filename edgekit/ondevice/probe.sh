@@ -1,6 +1,6 @@
 # probe.sh ROOT KIND ID PYTHON: is the folder KIND/ID there and whole, and what would it take to bring it?
-# Answers: there; room (df's own line); python, if it runs and there is a file to be changed by it; part SIZE SHA256 NAME for each piece that arrived before;
-# held SHA256 PATH for each file that is here already, by the word of the manifest beside it.
+# Answers: there; room (df's own line); part SIZE SHA256 NAME for each piece that arrived before; held SHA256 PATH for each
+# file that is here already, by the word of the manifest beside it; python, if it runs, where there is such a file.
 root=$1
 near=$root
 while [ ! -d "$near" ]; do

@@ -46,7 +46,7 @@ def wins(beliefs: Beliefs, point: Point) -> bool:
     comparison = record.comparison(point)
     if comparison is None or not record.accepted(point) or point == beliefs.space.float_form:
         return False
-    if within_limit(beliefs, [point])[0] < 0.5:
+    if comparison.verdict == "unlike states" or within_limit(beliefs, [point])[0] < 0.5:
         return False
     if goal.minimise == "latency":
         return comparison.verdict == "faster" and comparison.ratio.high < 1
