@@ -14,6 +14,8 @@ from edgekit.errors import DeadlineError, DeviceError
 
 Source = Literal["out", "err", "end"]
 TAIL_BYTES = 8192
+TRIPS = 2
+"""Round trips of a command over SSH: one opens its channel, one starts it."""
 
 
 class Running(Protocol):
@@ -42,6 +44,12 @@ class Conversation(ABC):
         self, words: Sequence[str], stdin: bytes | BinaryIO | None, on_bytes: OnBytes | None, timeout_s: float
     ) -> Running:
         """The command, running. Raises: as `Transport`."""
+
+    def trip_s(self) -> float:
+        """About how long a round trip takes. Raises: as `Transport.run`."""
+        began = time.monotonic()
+        self.run(("true",), timeout_s=60)
+        return (time.monotonic() - began) / TRIPS
 
     @abstractmethod
     def overdue(self) -> None:

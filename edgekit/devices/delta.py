@@ -26,9 +26,6 @@ WORTH = 0.95
 SAMPLES = 24
 LEVEL = 6
 DENSE = 1 / 32
-SMALL = 0.5
-"""A change packed to this share of its block is not tried against the block alone, which takes ten times as long."""
-
 HEAD_BYTES = 64
 """Blocks that begin alike are compared: of those, the first in the base alone."""
 
@@ -149,21 +146,31 @@ class _Differ:
         block = self._new[start : start + BLOCK_BYTES]
         if (place := self._copy(start)) is not None:
             return Block("copy", len(block), place)
-        found = []
+        ways: list[tuple[Literal["raw", "add"], int, np.ndarray]] = [("raw", 0, np.frombuffer(block, np.uint8))]
         for place in {start, start + len(self._base) - len(self._new)}:
             if 0 <= place <= len(self._base) - len(block):
-                found.append(Block("add", len(block), place, _change(block, self._base[place : place + len(block)])))
-        if all(len(way.packed) > len(block) * SMALL for way in found):
-            found.append(Block("raw", len(block), 0, zlib.compress(block, 1)))
-        return min(found, key=lambda way: len(way.packed))
+                ways.append(("add", place, _difference(block, self._base[place : place + len(block)])))
+        kind, place, content = min(ways, key=lambda way: _entropy(way[2]))
+        return Block(kind, len(block), place, _packed(content))
 
 
-def _change(new: Buffer, base: Buffer) -> bytes:
-    """The packed difference. Where most bytes changed a little, matches are noise: Huffman's code alone is shorter."""
-    difference = np.frombuffer(new, np.uint8) - np.frombuffer(base, np.uint8)
-    dense = np.count_nonzero(difference) > len(difference) * DENSE
+def _difference(new: Buffer, base: Buffer) -> np.ndarray:
+    return np.frombuffer(new, np.uint8) - np.frombuffer(base, np.uint8)
+
+
+def _entropy(content: np.ndarray) -> float:
+    """Bits of a byte, by how often each occurs."""
+    counts = np.bincount(content, minlength=256)
+    shares = counts[counts > 0] / len(content)
+    return -float(shares @ np.log2(shares))
+
+
+def _packed(content: np.ndarray) -> bytes:
+    """Deflated. Where most bytes are others than the commonest, matches are noise: Huffman's code alone is shorter."""
+    common = np.bincount(content, minlength=256).max()
+    dense = len(content) - common > len(content) * DENSE
     packer = zlib.compressobj(LEVEL, strategy=zlib.Z_HUFFMAN_ONLY if dense else zlib.Z_DEFAULT_STRATEGY)
-    return packer.compress(difference.tobytes()) + packer.flush()
+    return packer.compress(content.tobytes()) + packer.flush()
 
 
 def held_bases(held: Sequence[tuple[str, str]], path: str) -> list[tuple[str, str]]:

@@ -61,6 +61,10 @@ class Leased(Conversation):
         """Whether a command ended so because the device did not run it: the lease is lost."""
         return status == LOST and f"lease {self._id} is lost".encode() in told
 
+    def trip_s(self) -> float:
+        """As `Conversation.trip_s`."""
+        return self._way.trip_s()
+
     def overdue(self) -> None:
         """As `Conversation.overdue`."""
         self._way.overdue()

@@ -4,7 +4,6 @@ import hashlib
 import re
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from edgekit.store.scratch import scratch
 LARGE_BYTES = 1 << 20
 """A file from this size on is sent by itself, and goes on where it was cut."""
 
-FAR_S, CONNECTIONS = 0.04, 4
+FAR_S, CONNECTIONS = 0.03, 4
 """Over a link with so long a round trip a large file goes over several connections: an sshd takes 2 MiB a trip."""
 
 _HELD = re.compile(r"([0-9a-f]{64}) ([^\n]+)")
@@ -182,13 +181,7 @@ def _is_wide(transport: Transport, device: Device, loads: Sequence[Load]) -> boo
     """Whether several connections are quicker than one: much to send, and a long way."""
     if device.transport not in ("ssh", "openssh") or sum(load.size for load in loads) < WIDE_BYTES:
         return False
-    return all(_trip_s(transport) > FAR_S for _ in range(2))  # one may be late for want of a processor
-
-
-def _trip_s(transport: Transport) -> float:
-    begun = time.monotonic()
-    transport.run(("true",), timeout_s=60)
-    return time.monotonic() - begun
+    return all(transport.trip_s() > FAR_S for _ in range(2))  # one may be late for want of a processor
 
 
 def _append(

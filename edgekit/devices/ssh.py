@@ -1,8 +1,11 @@
 """A device over SSH: paramiko, with a deadline on everything."""
 
 import io
+import math
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any, BinaryIO
 
@@ -22,6 +25,9 @@ from edgekit.errors import DeadlineError, DeviceError, HostKeyError, Unreachable
 BLOCK_BYTES = 1 << 18
 STALL_S = 15.0
 """The longest wait for a device to take the next of what it is sent; a stopped one acknowledges, and takes nothing."""
+
+FAR_S = 0.005
+"""Over a way with so long a round trip the next command's channel is opened while one runs: a trip less for each."""
 
 GOING_DOWN_S = 1.0
 """A device that goes down ends its programs a moment before its connections: so long, a killed one is not blamed."""
@@ -83,6 +89,8 @@ class SshTransport(Conversation):
     def __init__(self, name: str, transport: paramiko.Transport, owned: ExitStack) -> None:
         super().__init__(name)
         self._transport, self._owned = transport, owned
+        self._trip_s = math.inf
+        self._ahead: Future[paramiko.Channel] | None = None
 
     def start(
         self, words: Sequence[str], stdin: bytes | BinaryIO | None, on_bytes: OnBytes | None, timeout_s: float
@@ -90,9 +98,28 @@ class SshTransport(Conversation):
         """As `Conversation.start`; `on_bytes` is called from a thread of its own."""
         line = bounded_line(words, timeout_s).encode("utf-8", "surrogateescape")
         with told(self.name), closed_after(timeout_s, self._transport, self.name):
-            channel = self._transport.open_session(timeout=timeout_s)
+            channel = self._taken() or self._opened(timeout_s)
             channel.exec_command(line)
+        if self._trip_s > FAR_S:
+            self._ahead = begun(lambda: self._opened(timeout_s))
         return _Channel(self.name, words[0], channel, stdin, on_bytes)
+
+    def trip_s(self) -> float:
+        """As `Conversation.trip_s`: of what opened a channel, which a server answers without starting anything."""
+        return self._trip_s if self._trip_s < math.inf else super().trip_s()
+
+    def _opened(self, timeout_s: float) -> paramiko.Channel:
+        begun_s = time.monotonic()
+        channel = self._transport.open_session(timeout=timeout_s)
+        self._trip_s = min(self._trip_s, time.monotonic() - begun_s)
+        return channel
+
+    def _taken(self) -> paramiko.Channel | None:
+        """The channel that was opened ahead; None if there is none: a server may allow one session at a time."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead.exception() is not None:
+            return None
+        return ahead.result()
 
     def overdue(self) -> None:
         """Closes the way: what blocks in it ends."""
@@ -101,6 +128,20 @@ class SshTransport(Conversation):
     def close(self) -> None:
         """As `Transport.close`."""
         self._owned.close()
+
+
+def begun(work: Callable[[], paramiko.Channel]) -> "Future[paramiko.Channel]":
+    """What `work` gives, under way in a thread that ends with the connection."""
+    found: Future[paramiko.Channel] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except Exception as error:  # noqa: BLE001  told to whoever takes it
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return found
 
 
 class _Bell:

@@ -87,5 +87,8 @@ class Transport(Protocol):
     def get(self, source: str, target: Path, *, timeout_s: float, limit_bytes: int = LIMIT_BYTES) -> None:
         """Writes a file of the device to `target`, whole or not at all."""
 
+    def trip_s(self) -> float:
+        """About how long a round trip to the device takes, in seconds."""
+
     def close(self) -> None:
         """Ends the way; calling it again does nothing. Raises nothing."""

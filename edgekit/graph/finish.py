@@ -13,7 +13,7 @@ from edgekit.core.target import Target
 from edgekit.graph.ceiling import keep_ceiling_
 from edgekit.graph.floats import keep_float_
 from edgekit.graph.fold import fold_weights_, pad_inside_, pool_globally_, split_by_sizes_
-from edgekit.graph.relabel import clip_behind_quantize_, part_zero_points_, relabel_uint8_
+from edgekit.graph.relabel import clip_behind_quantize_, relabel_uint8_
 from edgekit.graph.values import drop_unused_
 
 
@@ -42,7 +42,6 @@ def finish_(model: ir.Model, target: Target, inputs: tuple[str, ...], outputs: t
         keep_float_(model)
     IdentityEliminationPass()(model)
     DeduplicateInitializersPass()(model)
-    part_zero_points_(model)
     _forget_shapes_(model)
     _name_ends_(model, inputs, outputs)
     return keep_ceiling_(model, opset=target.limits.opset, ir_version=target.limits.ir_version)

@@ -61,18 +61,20 @@ def clip_behind_quantize_(model: ir.Model) -> ir.Model:
     return drop_unused_(model)
 
 
-def part_zero_points_(model: ir.Model) -> ir.Model:
-    """Gives each weight a zero point of its own.
+def part_weights_(model: ir.Model) -> ir.Model:
+    """Gives each reader of a quantized weight a weight and a zero point of its own; one that was shared is doubled.
 
-    On an x86 CPU whose 8-bit products saturate, onnxruntime can relabel weights to run them exactly
-    (`session.x64quantprecision`), and fails on a zero point that it has relabelled for another weight already.
+    On an x86 CPU whose 8-bit products saturate, onnxruntime can relabel weights to compute them exactly
+    (`session.x64quantprecision`), and fails on what it has relabelled for another reader already.
     """
     for node in list(model.graph):
-        if node.op_type == "DequantizeLinear" and constant(node.inputs[0]) is not None:
-            zero = scale_and_zero(node)[1]
-            array = constant(zero)
-            if zero is not None and array is not None and len(readers(zero)) > 1:
-                node.replace_input_with(2, add_constant_(model.graph, f"{node.inputs[0].name}_zero", array))
+        if node.op_type != "DequantizeLinear" or constant(node.inputs[0]) is None:
+            continue
+        for i in (0, 2):
+            value = node.inputs[i] if i < len(node.inputs) else None
+            array = constant(value)
+            if value is not None and array is not None and len(readers(value)) > 1:
+                node.replace_input_with(i, add_constant_(model.graph, f"{value.name}_of_{node.outputs[0].name}", array))
     return model
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from edgekit.devices.connect import connect, host_keys_of
 from edgekit.devices.hostkeys import AUTHORITY, REVOKED
 from edgekit.devices.inventory import add_device
 from edgekit.errors import HostKeyError, LoginError, UnreachableError, UsageError
+from edgekit.lab.link import link_to
 from edgekit.lab.sshd import Sshd, running_sshd, write_key
 
 WAYS = ("ssh", "openssh")
@@ -225,3 +227,17 @@ def test_the_passphrase_of_a_key_is_asked_for_at_a_terminal(sshd, tmp_path: Path
         known.write_text(before)
     assert status == 0, shown
     assert "sesame" not in shown
+
+
+@pytest.mark.parametrize("sessions", [1, 10])
+def test_over_a_long_way_commands_follow_each_other_however_few_sessions_a_server_allows(
+    tmp_path: Path, sessions: int
+) -> None:
+    extra = f"MaxSessions {sessions}"
+    with ExitStack() as stack:
+        server = stack.enter_context(running_sshd(tmp_path, extra=extra))
+        link = stack.enter_context(link_to(server.port, delay_s=0.01))
+        transport = stack.enter_context(connect(server.device(tmp_path, port=link.port)))
+        for number in range(4):
+            assert transport.run(("echo", str(number)), timeout_s=20).stdout == f"{number}\n".encode()
+        assert transport.trip_s() >= 0.02

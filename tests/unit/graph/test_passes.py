@@ -15,7 +15,7 @@ from edgekit.graph.ceiling import keep_ceiling_
 from edgekit.graph.floats import keep_float_
 from edgekit.graph.fold import fold_weights_, pad_inside_, pool_globally_, split_by_sizes_
 from edgekit.graph.mix import mix
-from edgekit.graph.relabel import clip_behind_quantize_, relabel_uint8_
+from edgekit.graph.relabel import clip_behind_quantize_, part_weights_, relabel_uint8_
 
 SHAPE = [2, 4, 9, 9]
 
@@ -257,3 +257,15 @@ def test_what_an_older_opset_cannot_hold_is_refused_by_name(node: onnx.NodeProto
 def test_a_ceiling_below_what_edgekit_writes_is_refused() -> None:
     with pytest.raises(TargetError, match="opset 11 at most"):
         keep_ceiling_(file([identity("x")], []), opset=11, ir_version=6)
+
+
+def test_two_readers_of_a_weight_get_one_each_where_it_is_relabelled() -> None:
+    weight = np.random.default_rng(0).integers(-127, 128, (4, 4, 3, 3))
+    reads = [
+        helper.make_node("DequantizeLinear", ["w_q", "scale", "zero"], [made], name=made) for made in ("w", "w_again")
+    ]
+    again = helper.make_node("Conv", ["conv", "w_again"], ["y"], name="again")
+    constants = [constant("w_q", weight, np.int8), *grid(0.01, 0)]
+    model = unchanged(file([*reads, convolution("x"), again], constants), part_weights_)
+    read = [node.inputs[i].name for node in model.graph if node.op_type == "DequantizeLinear" for i in (0, 2)]
+    assert len(set(read)) == 4
