@@ -1,0 +1,268 @@
+"""B3: int8 after training, against the tools that make it from an ONNX file.
+
+`python benchmarks/int8_ptq.py [--quick] [--json] [--prepare]`: ResNet-18 and MobileNetV2 at 224×224 and the trained net
+of examples/fashion_mnist go, as the same float ONNX file and calibration data, to each peer in an environment of its
+own, at its default and at its best setting, and to edgekit. All that comes back runs in rounds beside the float file in
+onnxruntime, one thread, on this computer: who is faster, and what quality is left. Quality is the accuracy on
+Fashion-MNIST's test images; of the two nets with random weights, how often the first class is float's. What edgekit
+ships is its int8 form where that is faster than float, else float: it measures, the others do not. A peer that does
+not install, or that fails on a net, is named with its reason and left out.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from _figures import KEPT, Figures, bench_here, say
+from _nets import images, net
+
+from edgekit.bench.session import Bench, Form, Plan
+from edgekit.bench.statistics import medians, ratio_over_rounds
+from edgekit.catalog.targets import get_target
+from edgekit.compress.quantize import quantize
+from edgekit.core.device import Device
+from edgekit.core.measurement import Ratio
+from edgekit.core.recipe import Quantize
+from edgekit.devices.facts import gather
+from edgekit.formats.base import get_format
+from edgekit.models.data import Samples
+from edgekit.models.model import Model, capture
+
+HERE = Path(__file__).resolve().parent
+PEERS = {
+    "onnxruntime": ("onnxruntime==1.32.0", "onnx==1.20.1", "sympy"),
+    "nncf": ("nncf==3.4.0", "onnxruntime==1.32.0", "onnx==1.20.1"),
+    "aimet": ("torch==2.13.0", "aimet-onnx==2.42.0"),
+    "neural-compressor": ("neural-compressor<3", "onnx<1.17", "onnxruntime<1.20", "numpy<2", "setuptools<80"),
+    "onnx-neural-compressor": ("onnx-neural-compressor==1.0", "onnx<1.17", "onnxruntime<1.20", "numpy<2", "setuptools"),
+}
+"""What each environment holds; neural-compressor and its offspring for ONNX want the packages of their time."""
+
+SETTINGS = ("default", "best")
+FLOAT, OURS = "float", "edgekit"
+MOST_DROP = 0.5
+"""Percentage points of quality that a form may lose and still count."""
+
+Quality = Callable[[Sequence[np.ndarray]], float]
+
+
+def prepare(peers: Sequence[str]) -> dict[str, Path]:
+    """The interpreter of each of these peers that can be had."""
+    found = {}
+    for name, packages in PEERS.items():
+        if name not in peers:
+            continue
+        place = KEPT / "peers" / name
+        python = place / "bin" / "python"
+        if not (place / "ready").exists():
+            say(f"installing {name}")
+            shutil.rmtree(place, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+            done = subprocess.run(
+                [str(python), "-m", "pip", "install", "--quiet", *packages], check=False, capture_output=True, text=True
+            )
+            if done.returncode:
+                say(f"{name} does not install here, so it is left out: {_last(done.stderr)}")
+                continue
+            (place / "ready").touch()
+        found[name] = python
+    return found
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "no reason given"
+
+
+class Net:
+    """A net with its calibration data, and how good its outputs are."""
+
+    def __init__(self, model: Model, calibration: np.ndarray, inputs: np.ndarray, labels: np.ndarray | None) -> None:
+        self.model, self.calibration, self.inputs, self.labels = model, calibration, inputs, labels
+
+    def quality(self, path: Path, of_float: np.ndarray | None) -> tuple[float, np.ndarray]:
+        """Percent right (without labels: as the float form says), and the scores, as this computer's runtime has it."""
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads, settings.log_severity_level = 1, 3
+        session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        scores = np.concatenate([session.run(None, {name: x[None]})[0] for x in self.inputs])
+        right = self.labels if self.labels is not None else scores if of_float is None else of_float
+        wanted = right if right.ndim == 1 else right.argmax(1)
+        return 100 * float(np.mean(scores.argmax(1) == wanted)), scores
+
+
+def random_net(name: str) -> Net:
+    model = capture(net(name), (images(1, seed=0),), name)
+    return Net(model, images(32, seed=2).numpy(), images(200, seed=1).numpy(), None)
+
+
+def fashion_net() -> Net:
+    """The example's net with its weights. Raises: FileNotFoundError without the data set."""
+    import torch
+    from safetensors.torch import load_file
+
+    folder = HERE.parent / "examples" / "fashion_mnist"
+    parts = {}
+    for part in ("model", "data"):
+        spec = importlib.util.spec_from_file_location(f"fashion_{part}", folder / f"{part}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        parts[part] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(parts[part])
+    module = parts["model"].net()
+    module.load_state_dict(load_file(folder / "weights.safetensors"))
+    pixels, labels = parts["data"].test()
+    model = capture(module.eval(), (torch.zeros(1, 1, 28, 28),), "Fashion-MNIST")
+    return Net(model, parts["data"].calibration()[0][:128], pixels, labels)
+
+
+NETS: dict[str, Callable[[], Net]] = {
+    "ResNet-18": lambda: random_net("ResNet-18"),
+    "MobileNetV2": lambda: random_net("MobileNetV2"),
+    "Fashion-MNIST": fashion_net,
+}
+
+
+def own_files(subject: Net, folder: Path, features: tuple[str, ...]) -> dict[str, Path]:
+    """The float file, and edgekit's int8 at its default and with weights rounded together."""
+    target, back_end = get_target(f"onnx-{platform.machine()}"), get_format("onnx")
+    found = {}
+    for setting, step in (("default", Quantize()), ("best", Quantize(rounding="gptq"))):
+        data = Samples((subject.calibration,))
+        program = quantize(subject.model, step, target.numerics, data, features=features)
+        found[f"{OURS}, {setting}"] = back_end.lower(program, target, folder / f"own-{setting}")
+        if setting == "default":
+            [found[FLOAT]] = back_end.mixes(program, [frozenset()], target, folder / "float")
+    return found
+
+
+def peer_files(figures: Figures, peers: dict[str, Path], source: Path, subject: Net, folder: Path) -> dict[str, Path]:
+    """What each peer makes of the float file at each setting; what fails is noted."""
+    np.savez(folder / "calibration.npz", x=subject.calibration)
+    found = {}
+    for peer, python in peers.items():
+        for setting in SETTINGS:
+            target = folder / f"{peer}-{setting}.onnx"
+            say(f"{subject.model.spec.name}: {peer}, {setting}")
+            words = [str(python), str(HERE / "_ptq_peer.py"), peer, setting, str(source)]
+            words += [str(folder / "calibration.npz"), str(target)]
+            try:
+                done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=1200, cwd=folder)
+                reason = _last(done.stderr) if done.returncode else ""
+            except subprocess.TimeoutExpired:
+                reason = "no result after 1200 s"
+            if reason:
+                figures.notes.append(f"{subject.model.spec.name}: {peer}, {setting}: left out: {reason}")
+            else:
+                found[f"{peer}, {setting}"] = target
+    return found
+
+
+def of_net(name: str, figures: Figures, peers: dict[str, Path], bench: Bench, folder: Path, rounds: int) -> None:
+    try:
+        subject = NETS[name]()
+    except FileNotFoundError as error:
+        figures.notes.append(f"{name}: left out: {error}")
+        return
+    features = gather(bench.transport, Device(name="local", transport="local")).features
+    files = own_files(subject, folder, features)
+    files |= peer_files(figures, peers, files[FLOAT], subject, folder)
+    quality, of_float = {}, None
+    for key in [FLOAT, *(key for key in files if key != FLOAT)]:
+        try:
+            quality[key], scores = subject.quality(files[key], of_float)
+        except Exception as error:  # noqa: BLE001  a peer's file that the runtime refuses is told of
+            figures.notes.append(f"{name}: {key}: onnxruntime refuses it: {_last(str(error))}")
+            continue
+        of_float = scores if of_float is None else of_float
+    against_float = measure(bench, {key: files[key] for key in quality}, subject.inputs[:8], folder, rounds)
+    tell(figures, name, quality, against_float)
+
+
+def measure(
+    bench: Bench, files: dict[str, Path], inputs: np.ndarray, folder: Path, count: int
+) -> Callable[[str, str], Ratio]:
+    """How the time of one file stands to another's, over rounds that all of them took part in."""
+    inside = {key: _input_name(path) for key, path in files.items()}
+    forms = []
+    for number, (key, path) in enumerate(files.items()):
+        feed = folder / f"feed-{number}.npz"
+        np.savez(feed, in_0=inputs)
+        forms.append(Form(id=key, path=str(path), inputs=str(feed)))
+    say(f"{len(forms)} files in {count} rounds: {', '.join(inside)}")
+    plan = Plan(half_width=1e-9, least=count, most=count, seconds=0.1, warmup_s=0.5, budget_s=1e9, deadline_s=7200.0)
+    taken = list(bench.rounds(forms, FLOAT, plan))
+    times = {key: medians(taken, key, "cpu") for key in files}
+    return lambda one, other: ratio_over_rounds(times[one], times[other])
+
+
+def _input_name(path: Path) -> str:
+    import onnx
+
+    return str(onnx.load(path, load_external_data=False).graph.input[0].name)
+
+
+def tell(
+    figures: Figures, name: str, quality: dict[str, float], against: Callable[[str, str], Ratio]
+) -> None:  # fmt: skip
+    """The figures of a net: each form beside float; edgekit beside the best peer that keeps its quality."""
+    for key, value in quality.items():
+        if key != FLOAT:
+            speed = against(FLOAT, key)
+            text = f"{name}: {key}: times as fast as float"
+            figures.add(text, speed.value, None, low=speed.low, high=speed.high, unit="x")
+            figures.add(f"{name}: {key}: points lost of {quality[FLOAT]:.1f}", quality[FLOAT] - value, None, unit="")
+    kept = [key for key in quality if key != FLOAT and quality[FLOAT] - quality[key] <= MOST_DROP]
+    own = [key for key in kept if key.startswith(OURS)]
+    ours = min([FLOAT, *own], key=lambda key: against(key, FLOAT).value)
+    speed = against(FLOAT, ours)
+    figures.add(
+        f"{name}: edgekit's choice ({ours}), times as fast as float", speed.value, 1.0,
+        low=speed.low, high=speed.high, larger_is_better=True, unit="x",
+    )  # fmt: skip
+    rivals = [key for key in kept if not key.startswith(OURS)]
+    if rivals:
+        best = min(rivals, key=lambda key: against(key, FLOAT).value)
+        speed = against(best, ours)
+        figures.add(
+            f"{name}: edgekit's choice, times as fast as {best}", speed.value, 1.0,
+            low=speed.low, high=speed.high, larger_is_better=True, unit="x",
+        )  # fmt: skip
+    if (plain := "onnxruntime, default") in quality:
+        speed = against(plain, ours)
+        figures.add(
+            f"{name}: edgekit's choice, times as fast as {plain}", speed.value, 2.4 if name == "ResNet-18" else None,
+            low=speed.low, high=speed.high, larger_is_better=True, unit="x",
+        )  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="Fashion-MNIST's net alone, onnxruntime and nncf")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--prepare", action="store_true", help="make the peers' environments and end")
+    args = parser.parse_args()
+    peers = prepare(("onnxruntime", "nncf") if args.quick else tuple(PEERS))
+    if args.prepare:
+        return 0
+    figures = Figures("int8_ptq", "onnxruntime, 1 thread, process CPU time")
+    with contextlib.ExitStack() as stack:
+        bench, folder = stack.enter_context(bench_here())
+        for name in ("Fashion-MNIST",) if args.quick else NETS:
+            (place := folder / name).mkdir()
+            of_net(name, figures, peers, bench, place, 10 if args.quick else 20)
+    return figures.end(as_json=args.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
