@@ -36,13 +36,16 @@ from edgekit.models.data import Samples
 from edgekit.models.model import Model, capture
 
 HERE = Path(__file__).resolve().parent
-PEERS = {
+PEERS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("onnxruntime==1.32.0", "onnx==1.20.1", "sympy"),
     "nncf": ("nncf==3.4.0", "onnxruntime==1.32.0", "onnx==1.20.1"),
     "aimet": ("torch==2.13.0", "aimet-onnx==2.42.0"),
-    "neural-compressor": ("neural-compressor<3", "onnx<1.17", "onnxruntime<1.20", "numpy<2", "setuptools<80"),
-    "onnx-neural-compressor": ("onnx-neural-compressor==1.0", "onnx<1.17", "onnxruntime<1.20", "numpy<2", "setuptools"),
-}
+    "neural-compressor": ("neural-compressor<3", "onnx<1.17", "onnxruntime<1.20", "numpy<2", "setuptools<80", "six"),
+    "onnx-neural-compressor": (
+        "onnx-neural-compressor==1.0", "onnx<1.17", "onnxruntime<1.20", "numpy<2", "setuptools<80",
+        "prettytable", "scipy",
+    ),
+}  # fmt: skip
 """What each environment holds; neural-compressor and its offspring for ONNX want the packages of their time."""
 
 SETTINGS = ("default", "best")
