@@ -28,6 +28,8 @@ LEAST_EXPORT = 18
 """torch writes these opsets; a target below gets the file rewritten."""
 EXACT = "session.x64quantprecision"
 """On an x86 CPU whose 8-bit products saturate in 16 bits (one without VNNI): "1" computes them exactly."""
+RELABELLED = "replace the existing tensor"
+"""In what onnxruntime says where two layers share a weight or a zero point that EXACT relabels."""
 _DTYPES = {
     f"tensor({word})": dtype
     for word, dtype in {
@@ -125,7 +127,9 @@ class OnnxFormat:
         try:
             try:
                 return ort.InferenceSession(path, options, providers=providers)
-            except ort.capi.onnxruntime_pybind11_state.Fail:
+            except ort.capi.onnxruntime_pybind11_state.Fail as error:
+                if RELABELLED not in str(error):
+                    raise
                 return ort.InferenceSession(_parted(path), options, providers=providers)
         except Exception as error:
             raise ArtifactError(f"{path.name}: onnxruntime refuses it: {_first_line(error)}") from error
