@@ -11,6 +11,7 @@ from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError, TargetError
 from edgekit.formats.onnx import OnnxFormat
 from edgekit.formats.tensorrt_ops import lacks
+from edgekit.formats.tensorrt_parser import parser_words
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ class TensorRtFormat(OnnxFormat):
             if (why := lacks(node.op_type, version)) is not None:
                 where = f"model {program.spec.name}, node {node.name}"
                 raise ConvertError(f"{where}: {why}: write it with other torch calls")
+
+    def remarks(self, path: Path) -> tuple[str, ...]:
+        """As `edgekit.formats.base.Remarks`: what NVIDIA's own parser says, and that no engine was built here."""
+        return (parser_words(path),)
 
 
 FORMAT = TensorRtFormat()

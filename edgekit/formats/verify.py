@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from edgekit.core.artifact import Artifact
 from edgekit.core.noun import Noun
 from edgekit.errors import ArtifactError
-from edgekit.formats.base import get_format
+from edgekit.formats.base import Remarks, get_format
 from edgekit.formats.child import call_in_child
 from edgekit.formats.vectors import LEVELS, Vectors, read_vectors, rms, unit
 from edgekit.store.artifacts import check_files
@@ -34,7 +35,7 @@ class Verdict(Noun, frozen=True, kw_only=True):
 
     `worst` and `rms` are the largest and the root mean square error: in LSB where `in_steps`, else as a share of the
     largest value; `differing` the share of values that differ by more than half an LSB (floats: more than rounding);
-    `cosine` the likeness of direction; `vectors` counts samples.
+    `cosine` the likeness of direction; `vectors` counts samples. `remarks` are what else the back end has to say.
     """
 
     worst: tuple[float, ...]
@@ -43,6 +44,7 @@ class Verdict(Noun, frozen=True, kw_only=True):
     cosine: tuple[float, ...]
     in_steps: tuple[bool, ...]
     vectors: int
+    remarks: tuple[str, ...] = ()
 
 
 def verify(artifact: Artifact, folder: Path) -> Verdict:
@@ -60,7 +62,9 @@ def verify(artifact: Artifact, folder: Path) -> Verdict:
         "edgekit.formats.verify:compare", job,
         what=f"{artifact.name}: verifying {artifact.model_file}", error=ArtifactError, deadline_s=DEADLINE_S,
     ).value  # fmt: skip
-    return _verdict(artifact.name, **found)
+    back_end, path = get_format(artifact.format), folder / artifact.model_file
+    remarks = back_end.remarks(path) if isinstance(back_end, Remarks) else ()
+    return msgspec.structs.replace(_verdict(artifact.name, **found), remarks=remarks)
 
 
 def verify_outputs(what: str, vectors: Vectors, got: Sequence[np.ndarray], *, float_error: float) -> Verdict:
