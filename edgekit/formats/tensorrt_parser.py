@@ -46,5 +46,9 @@ def parse(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[str,
     parser = trt.OnnxParser(network, logger)
     read = bool(parser.parse_from_file(job["path"])) and network.num_outputs > 0
     errors = [parser.get_error(i) for i in range(min(parser.num_errors, 8))]
-    words = [f"op {error.node_operator()} ({error.node_name()}): {error.desc()}" for error in errors]
+    words = [f"{_where(error)}{error.desc()}" for error in errors]
     return {"version": str(trt.__version__), "read": read, "errors": words}, {}
+
+
+def _where(error: Any) -> str:
+    return f"op {error.node_operator()} ({error.node_name()}): " if error.node_operator() else ""
