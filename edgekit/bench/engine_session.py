@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from edgekit.bench.engines import PROCESS_S, Engine, Engines
@@ -21,7 +22,7 @@ from edgekit.bench.runners.trtexec_words import output_words, profile_words, tim
 from edgekit.bench.session import Bench, Form, Plan
 from edgekit.bench.sustained import sustained_of
 from edgekit.core.device import Device, Facts
-from edgekit.core.measurement import Conditions, OpTime, Options, Reading, Round, Sustained, Window
+from edgekit.core.measurement import Comparison, Conditions, OpTime, Options, Reading, Round, Sustained, Window
 from edgekit.devices import parsers
 from edgekit.devices.facts import ask_all
 from edgekit.devices.questions import QUESTIONS, Question
@@ -37,6 +38,8 @@ TRIED = 3
 """Batches that an engine is tried with."""
 _STATE = ("governors", "temperatures", "throttling", "vcgencmd")
 _UNSTABLE = re.compile(r"GPU compute time is unstable")
+_VARIES = re.compile(r", with coefficient of variance = [-+.\dinfae]{1,40}%")
+"""What is another figure in each run of one warning."""
 
 
 class EngineBench(Bench):
@@ -51,6 +54,7 @@ class EngineBench(Bench):
         self._facts, self._incoming = facts, f"{device.root}/incoming"
         self._sent: dict[str, tuple[Path, Path]] = {}
         self._built: dict[str, Engine] = {}
+        self._warnings: dict[str, None] = {}
 
     def sent(self, form: Form, model: Path, inputs: Path) -> None:
         """As `Bench.sent`."""
@@ -103,12 +107,18 @@ class EngineBench(Bench):
         path, version = f"{self._incoming}/times.json", self.engines.version
         words = time_words(version, self.engine(form).path, path, warm_ms=WARM_MS, run_s=run_s)
         said = self.engines.run(words, timeout_s=run_s + PROCESS_S, clear=path)
-        Trtexec(version).parse(said, self.transport.name)
+        self._warnings |= dict.fromkeys(Trtexec(version).parse(said, self.transport.name).warnings)
         return parse_times(self._fetch(path), version, self.transport.name, warm_ms=WARM_MS), said
 
     def peak_memory_bytes(self, form: Form) -> int | None:
         """None: trtexec does not tell."""
         return None
+
+    def comparison(self, rounds: Sequence[Round], device: str, baseline: str, candidate: str) -> Comparison:
+        """As `Bench.comparison`; trtexec's own warnings are among the remarks."""
+        found = super().comparison(rounds, device, baseline, candidate)
+        said = tuple(f"trtexec: {_VARIES.sub('', warning)}" for warning in self._warnings)
+        return msgspec.structs.replace(found, remarks=(*found.remarks, *dict.fromkeys(said)))
 
     def outputs(self, form: Form, *, most: int = TRIED) -> tuple[np.ndarray, ...]:
         """What the engine gives for the first of the form's inputs, the sample first, in the file's order of outputs.

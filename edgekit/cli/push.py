@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.options import Debug, DeviceName, Json, Wait, wait_seconds
-from edgekit.cli.output import say, show_json, size
+from edgekit.cli.output import say, say_lines, show_json, size
 from edgekit.cli.progress import shown
 from edgekit.cli.words import engine_words
 from edgekit.devices.inventory import get_device
@@ -52,5 +52,6 @@ def command(
     say(f"{device}: {deployment.name} {deployment.version} {verb}{before}")
     if pushed.engine is not None:
         say(engine_words(pushed.engine))
+        say_lines(f"  note: {warning}" for warning in pushed.engine.warnings)
     if pushed.size_bytes:
         say(f"sent {size(pushed.sent_bytes)} for files of {size(pushed.size_bytes)}")

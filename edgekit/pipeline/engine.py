@@ -25,7 +25,7 @@ FLOAT_ERROR = 0.02
 class OnDevice(Noun, frozen=True, kw_only=True):
     """An engine on a device, below its root, and how far its outputs for the test vectors are from the host's.
 
-    It was built in `seconds`, None where that was not told, or `was_there`.
+    It was built in `seconds`, None where that was not told, or `was_there`; `warnings` are the builder's.
     """
 
     path: str
@@ -34,6 +34,7 @@ class OnDevice(Noun, frozen=True, kw_only=True):
     was_there: bool
     verdict: Verdict
     seconds: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def engine_of(
@@ -64,6 +65,7 @@ def engine_of(
     what = f"{device.name}: the engine of {artifact.name}"
     return OnDevice(
         path=engine.path.removeprefix(f"{device.root}/"), size_bytes=engine.size_bytes, tensorrt=bench.engines.version,
-        seconds=engine.built.seconds if engine.built else None, was_there=engine.built is None,
+        seconds=engine.built.seconds if engine.built else None, warnings=engine.built.warnings if engine.built else (),
+        was_there=engine.built is None,
         verdict=verify_outputs(what, vectors, bench.outputs(form), float_error=FLOAT_ERROR),
     )  # fmt: skip

@@ -21,6 +21,14 @@ def lacking(target: Target) -> str | None:
     return None
 
 
+def usable_words(target: Target) -> str:
+    """Whether edgekit can build for a target and measure it, for a table.
+
+    A vendor's program was only ever spoken to in its documented words: no such device was at hand.
+    """
+    return lacking(target) or ("yes; not tried on such a device" if target.runtime in TOOLS else "yes")
+
+
 def check_usable(target: Target) -> None:
     """Return if edgekit can build for a target and measure it. Raises: TargetError."""
     if (lack := lacking(target)) is not None:

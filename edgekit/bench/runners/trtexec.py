@@ -14,15 +14,16 @@ from edgekit.devices.said import complaint, readable
 from edgekit.errors import ConvertError, MeasureError, StorageError
 
 RUN_S, WARM_MS = 1, 200
-_NUMBER = r"([-+.\dinfae]+)"
+_NUMBER = r"([-+.\dinfae]{1,40})"
+"""Every repetition here is bounded: a device may write megabytes without a newline."""
 _PREFIX = re.compile(r"^\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\] \[[IWEV]\] (?:\[TRT\] )?")
 _ERROR = re.compile(r"^\[[^]]*\] \[E\] ")
-_BANNER = re.compile(r"&&&& (RUNNING|PASSED|FAILED|WAIVED) TensorRT\.trtexec \[TensorRT v(\d+)\]")
-_PARSING = re.compile(r"While parsing node number \d+ \[(\w+)")
-_NAMED = re.compile(r'^name: "(.*)"', re.MULTILINE)
-_IN_FUNCTION = re.compile(r"In function \w+:\s+\[\d+\] (.+)")
-_ASSERTED = re.compile(r"(?:Assertion failed: |Invalid Node - )(.+)")
-_BUILDER = re.compile(r"Error Code \d+: [\w ]+? ?\((.+)\)\s*$", re.MULTILINE)
+_BANNER = re.compile(r"&&&& (RUNNING|PASSED|FAILED|WAIVED) TensorRT\.trtexec \[TensorRT v(\d{4,6})\]")
+_PARSING = re.compile(r"While parsing node number \d{1,9} \[(\w{1,80})")
+_NAMED = re.compile(r'^name: "(.{0,400})"', re.MULTILINE)
+_IN_FUNCTION = re.compile(r"In function \w{1,200}:\s{1,9}\[\d{1,9}\] (.{1,400})")
+_ASSERTED = re.compile(r"(?:Assertion failed: |Invalid Node - )(.{1,400})")
+_BUILDER = re.compile(r"Error Code \d{1,9}: [\w ]{1,80}?\((.{1,2000})\)[ \r]{0,9}$", re.MULTILINE)
 _NO_KERNEL = re.compile(r"Could not find any implementation for node (.+?)(?: due to insufficient workspace.*)?\.?$")
 _NO_MEMORY = re.compile(r"OutOfMemory|out of memory|insufficient memory on requested size", re.IGNORECASE)
 
@@ -146,7 +147,7 @@ def _passed(said: str, lines: list[str], device: str) -> str:
 def _fields(lines: list[str], name: str) -> dict[str, float]:
     """Seconds by name, of a line such as "Latency: min = 1.2 ms, max = …"; numbers that are none are left out."""
     line = next((line for line in lines if line.startswith(f"{name}: min = ")), "")
-    found = {field: _positive(value) for field, value in re.findall(rf"([\w()%.]+) = {_NUMBER} ms", line)}
+    found = {field: _positive(value) for field, value in re.findall(rf"([\w()%.]{{1,40}}) = {_NUMBER} ms", line)}
     return {field: ms / 1e3 for field, ms in found.items() if ms is not None}
 
 

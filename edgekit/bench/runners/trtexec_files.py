@@ -19,8 +19,9 @@ from edgekit.devices.said import readable
 from edgekit.errors import MeasureError
 
 MOST_VALUES = 1 << 26
-_LAYER = re.compile(r'\{\s*"name" : "(.*?)", "timeMs" : ([^,}]+), "averageMs" : ([^,}]+)[^}]*\}')
-_OUTPUT = re.compile(r'\{\s*"name" : "(.*?)", "dimensions" : "([\dx]*)", "values" : \[([^\]]*)\]\s*\}')
+# Every repetition is bounded, or ends where the next object begins: a device may write anything.
+_LAYER = re.compile(r'\{ ?"name" : "(.{0,2000}?)", "timeMs" : ([^,{}]{1,40}), "averageMs" : ([^,{}]{1,40})[^{}]*\}')
+_OUTPUT = re.compile(r'\{ ?"name" : "(.{0,2000}?)", "dimensions" : "([\dx]{0,200})", "values" : \[([^\]{}]*)\] ?\}')
 _PRECISIONS = {"fp32": "fp32", "float": "fp32", "fp16": "fp16", "half": "fp16", "bf16": "bf16", "int8": "int8"}
 
 

@@ -93,6 +93,7 @@ def test_two_artifacts_are_compared_by_engines_that_are_built_once(
     assert found.comparison.ratio.rounds == 2
     assert found.baseline.wall.calls == 60
     assert found.candidate.peak_memory_bytes is None
+    assert "trtexec: GPU compute time is unstable." in found.comparison.remarks
     assert trtexec.log(board.tools).count("build") == 2
     assert sum("building an engine with TensorRT 10.3.0" in text for text in said) == 2
     assert len(board.engines()) == 2

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.bench.runners.trtexec import parse_build
+from edgekit.bench.runners.trtexec import Trtexec, parse_build
 from edgekit.bench.runners.trtexec_files import (
     EngineLayer,
     op_times,
@@ -188,6 +188,25 @@ def test_nonsense_in_a_file_is_refused_in_words(raw: bytes) -> None:
     ):
         with pytest.raises(MeasureError, match=r"^board: trtexec"):
             read()
+
+
+@pytest.mark.parametrize(
+    "once",
+    ['Error Code 1: a(', "While parsing node number 1 [A", "In function f:", 'a(.)%', "v12345678901234567890] ", "   ",
+     '{ "name" : "', '{ "name" : "a", "timeMs" : 1, "averageMs" : 1',
+     '{ "name" : "a", "dimensions" : "1", "values" : [ 1'],
+)  # fmt: skip
+def test_a_long_text_without_an_end_is_refused_as_quickly_as_any(once: str) -> None:
+    """An expression that goes back over what it read would take hours for this."""
+    said = once * (200_000 // len(once))
+    for text in (said, f"Latency: min = {said}", f"&&&& RUNNING TensorRT.trtexec [TensorRT v{said}"):
+        with pytest.raises((ConvertError, MeasureError)):
+            parse_build(text, "board")
+        with pytest.raises(MeasureError):
+            Trtexec("8.6").parse(text, "board")
+    for read in (parse_profile, parse_outputs, parse_layers):
+        with pytest.raises(MeasureError):
+            read(said.encode(), "board")
 
 
 def test_a_time_that_is_none_is_refused() -> None:
