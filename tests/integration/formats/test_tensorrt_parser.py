@@ -14,6 +14,7 @@ from edgekit.formats.pack import package
 from edgekit.formats.tensorrt import FORMAT
 from edgekit.formats.tensorrt_parser import MODULE, NOT_DONE, parser_words
 from edgekit.formats.verify import verify
+from edgekit.models.program import export
 
 ORIN = get_target("tensorrt-jetson-orin")
 
@@ -29,7 +30,7 @@ def unread(tmp_path: Path) -> Path:
 
 
 def test_verifying_says_that_nvidias_parser_was_not_asked_or_what_it_said(tmp_path: Path) -> None:
-    program = quantize(net("mobile"), Quantize(), ORIN.numerics, noise(8))
+    program = export(net("mobile"))
     path = FORMAT.lower(program, ORIN, tmp_path / "lowered")
     artifact = package(program, ORIN, path, folder=tmp_path / "artifact", key="k", name="net")
     [remark] = verify(artifact, tmp_path / "artifact").remarks
