@@ -23,6 +23,7 @@ from edgekit.bench.session import Bench, Form, Plan
 from edgekit.bench.sustained import sustained_of
 from edgekit.core.device import Device, Facts
 from edgekit.core.measurement import Comparison, Conditions, OpTime, Options, Reading, Round, Sustained, Window
+from edgekit.core.target import Target
 from edgekit.devices import parsers
 from edgekit.devices.facts import ask_all
 from edgekit.devices.questions import QUESTIONS, Question
@@ -53,18 +54,20 @@ class EngineBench(Bench):
         self.engines = Engines(transport, device, facts, say=say)
         self._facts, self._incoming = facts, f"{device.root}/incoming"
         self._sent: dict[str, tuple[Path, Path]] = {}
+        self._targets: dict[str, Target] = {}
         self._built: dict[str, Engine] = {}
         self._warnings: dict[str, None] = {}
 
-    def sent(self, form: Form, model: Path, inputs: Path) -> None:
+    def sent(self, form: Form, target: Target, model: Path, inputs: Path) -> None:
         """As `Bench.sent`."""
         self._sent[form.path] = (model, inputs)
+        self._targets[form.path] = target
 
     def engine(self, form: Form) -> Engine:
         """The engine of a form, built if it is not there. Raises: as `Engines.build`."""
         if form.path not in self._built:
             model = self._sent[form.path][0]
-            self._built[form.path] = self.engines.build(model, form.path)
+            self._built[form.path] = self.engines.build(model, form.path, self._targets[form.path].dla_core)
         return self._built[form.path]
 
     def ready(self, form: Form) -> None:

@@ -48,9 +48,9 @@ class Engines:
         gpu = re.sub(r"[^A-Za-z0-9]+", "-", f"{facts.soc or facts.arch} {facts.board or ''}").strip("-")
         self._place = f"{self.version}-{gpu[:80]}"
 
-    def key(self, model: Path) -> str:
+    def key(self, model: Path, dla_core: int | None = None) -> str:
         """What the engine of an ONNX file of the host is kept under on such a device."""
-        build = EngineBuild(onnx="", engine="", timing_cache="", precisions=precisions(model))
+        build = EngineBuild(onnx="", engine="", timing_cache="", precisions=precisions(model), dla_core=dla_core)
         return digest("engine", sha256_of(model), build)[:32]
 
     def find(self, key: str) -> Engine | None:
@@ -60,17 +60,19 @@ class Engines:
         """
         return self._engine(self._ask(key, "looking for an engine"))[0]
 
-    def build(self, model: Path, there: str) -> Engine:
+    def build(self, model: Path, there: str, dla_core: int | None = None) -> Engine:
         """The engine of the host's file `model`, which is `there` on the device: the one that is kept, or a new one.
 
         Raises: ConvertError naming op and reason; MeasureError if what was written is no engine; StorageError;
         TargetError; DeviceError if there is no trtexec; as `Transport.run`.
         """
-        key = self.key(model)
+        key = self.key(model, dla_core)
         if (found := self.find(key)) is not None:
             return found
         part = f"{self._root}/incoming/{key}.engine"
-        build = EngineBuild(onnx=there, engine=part, timing_cache=f"{part}.cache", precisions=precisions(model))
+        build = EngineBuild(
+            onnx=there, engine=part, timing_cache=f"{part}.cache", precisions=precisions(model), dla_core=dla_core
+        )
         self._say(f"building an engine with TensorRT {self.version} on {self._transport.name}: this takes minutes")
         said = self.run(build_words(self.version, build), timeout_s=BUILD_S, clear=part)
         built = parse_build(said, self._transport.name)

@@ -28,6 +28,7 @@ from edgekit.core.measurement import (
 )
 from edgekit.core.noun import Noun
 from edgekit.core.price import OpPrice, OpSignature, TracedOp
+from edgekit.core.target import Target
 from edgekit.devices.said import complaint, readable
 from edgekit.devices.transport import Transport
 from edgekit.errors import DeviceError, MeasureError
@@ -86,8 +87,8 @@ class Bench:
     ) -> None:  # fmt: skip
         self.transport, self.command, self.options, self._clock = transport, tuple(command), options, clock
 
-    def sent(self, form: Form, model: Path, inputs: Path) -> None:
-        """Hears which files of the host a form is; to the agent they are all the same."""
+    def sent(self, form: Form, target: Target, model: Path, inputs: Path) -> None:
+        """Hears which files of the host a form is, and what for; to the agent they are all the same."""
 
     def ready(self, form: Form) -> None:
         """Returns once the device has what it runs a form by; the agent loads the file as it is.

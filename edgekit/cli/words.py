@@ -75,7 +75,8 @@ def profile_lines(profile: Profile) -> list[str]:
         f"{m.conditions.threads} {'thread' if m.conditions.threads == 1 else 'threads'}",
         f"cold         load {_told(m.load_s)}, first call {_told(m.first_call_s)}",
         steady if m.steady else steady.replace("steady      ", "NOT STEADY  "),
-        f"memory       {size(m.peak_memory_bytes)} at most, file {size(m.size_bytes)}",
+        f"memory       {'not told' if m.peak_memory_bytes is None else f'{size(m.peak_memory_bytes)} at most'}, "
+        f"file {size(m.size_bytes)}",
         *sustained_lines(profile.sustained),
         *(f"op           {duration(op.seconds)} {op.share:4.0%}  {op.op} {op.name}" for op in profile.ops[:MOST_OPS]),
     ]
@@ -103,7 +104,7 @@ def sustained_lines(sustained: Sustained | None) -> list[str]:
     if heat:
         words.append(f"{heat[0]:.0f} to {max(heat):.0f} °C")
     throttled = {None: "throttling not known", True: "THROTTLED", False: "not throttled"}[sustained.throttled]
-    energy = "energy not measured: the device has no sensor"
+    energy = "not measured: no sensor was read"
     if sustained.joules_per_call is not None:
         energy = f"{sustained.joules_per_call * 1e3:.3g} mJ a call, all of the device ({sustained.sensor})"
     return [f"sustained    {'; '.join((*words, throttled))}", f"energy       {energy}"]

@@ -125,7 +125,7 @@ def form_of(bench: Bench, place: str, artifact: Artifact, folder: Path) -> Form:
     form = Form(
         id=artifact.id, path=f"{place}/{artifact.model_file}", inputs=f"{place}/{artifact.vectors}", batch=batch
     )
-    bench.sent(form, folder / artifact.model_file, folder / artifact.vectors)
+    bench.sent(form, get_target(artifact.target), folder / artifact.model_file, folder / artifact.vectors)
     return form
 
 

@@ -233,7 +233,7 @@ class Answers:
             self._forms[key] = Form(
                 id=point.digest, path=f"{folder}/{path.name}", inputs=f"{folder}/inputs.npz", batch=batch
             )
-            self._bench.sent(self._forms[key], path, self._inputs)
+            self._bench.sent(self._forms[key], self.target, path, self._inputs)
         return self._forms[key]
 
     @cached_property

@@ -22,7 +22,7 @@ from edgekit.core.measurement import Options
 from edgekit.core.recipe import Quantize
 from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
-from edgekit.errors import ArtifactError, ConvertError, DeviceError
+from edgekit.errors import ArtifactError, ConvertError, DeviceError, TargetError
 from edgekit.formats.pack import package
 from edgekit.formats.tensorrt import FORMAT
 from edgekit.lab.sshd import Sshd, running_sshd
@@ -139,13 +139,30 @@ def refused(path: Path) -> Path:
 def test_an_engine_that_is_not_built_says_op_and_reason_in_a_line(board: Board, tmp_path: Path) -> None:
     path = refused(tmp_path / "m.onnx")
     with measuring(board) as bench:
-        bench.sent(form := Form(id="m", path=str(path), inputs=""), path, path)
+        bench.sent(form := Form(id="m", path=str(path), inputs=""), TARGET, path, path)
         with pytest.raises(
             ConvertError, match=r"TensorRT 10\.3\.0 builds no engine: op Unique \(/b\): creator"
         ) as failure:
             bench.rounds([form], "m", QUICK)
     assert "\n" not in str(failure.value)
     assert board.engines() == []
+
+
+def test_a_target_that_asks_for_the_dla_has_an_engine_of_its_own(
+    board: Board, two: tuple[ArtifactStore, Artifact, Artifact]
+) -> None:
+    store, _, int8 = two
+    model = store.model_path(int8)
+    dla = msgspec.structs.replace(TARGET, dla_core=0)
+    with measuring(board) as bench:
+        for at, target in enumerate((TARGET, dla)):
+            bench.sent(form := Form(id=str(at), path=f"{'/.' * at}{model}", inputs=""), target, model, model)
+            bench.ready(form)
+        assert len(board.engines()) == 2
+    trtexec.put(board.tools, "10.16.0")
+    with measuring(board) as bench, pytest.raises(TargetError, match=r"TensorRT 10\.16\.0 has no DLA"):
+        bench.sent(form := Form(id="dla", path=str(model), inputs=""), dla, model, model)
+        bench.ready(form)
 
 
 def test_an_engine_of_another_tensorrt_or_a_damaged_one_is_built_again(
