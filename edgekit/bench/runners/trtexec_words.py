@@ -97,6 +97,8 @@ def output_words(
     """
     if odd := [name for name in inputs if not _NAME.fullmatch(name)]:
         raise TargetError(f"input {odd[0]!r}: trtexec's --loadInputs takes letters, digits, '.', '_', '/' and '-'")
+    if odd := [path for path in inputs.values() if "," in path]:
+        raise TargetError(f"input file {odd[0]!r}: trtexec's --loadInputs takes no comma: give the device another root")
     given = ",".join(f"{name}:{path}" for name, path in inputs.items())
     words = (
         program, f"--loadEngine={engine}", f"--loadInputs={given}", f"--exportOutput={outputs}",

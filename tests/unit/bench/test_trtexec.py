@@ -105,6 +105,8 @@ def test_the_clock_counts_the_same_in_every_version() -> None:
 def test_an_input_whose_name_the_option_cannot_hold_is_refused() -> None:
     with pytest.raises(TargetError, match="input 'a,b'"):
         output_words("8.6", "m", {"a,b": "x.bin"}, "o.json")
+    with pytest.raises(TargetError, match="no comma"):
+        output_words("8.6", "m", {"a": "x,y.bin"}, "o.json")
 
 
 def test_a_version_older_than_the_table_is_refused() -> None:
