@@ -159,6 +159,9 @@ def test_a_target_that_asks_for_the_dla_has_an_engine_of_its_own(
             bench.sent(form := Form(id=str(at), path=f"{'/.' * at}{model}", inputs=""), target, model, model)
             bench.ready(form)
         assert len(board.engines()) == 2
+        vectors = store.folder(int8) / str(int8.vectors)
+        bench.sent(form, dla, model, vectors)
+        assert max(bench.vectors(form)) < 1e-4, "six digits of what the host computes"
     trtexec.put(board.tools, "10.16.0")
     with measuring(board) as bench, pytest.raises(TargetError, match=r"TensorRT 10\.16\.0 has no DLA"):
         bench.sent(form := Form(id="dla", path=str(model), inputs=""), dla, model, model)
