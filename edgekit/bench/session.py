@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from edgekit.core.measurement import (
     Comparison,
     Conditions,
     Measurement,
+    OpTime,
     Options,
     Reading,
     Round,
@@ -26,6 +28,7 @@ from edgekit.core.measurement import (
 )
 from edgekit.core.noun import Noun
 from edgekit.core.price import OpPrice, OpSignature, TracedOp
+from edgekit.core.target import Target
 from edgekit.devices.said import complaint, readable
 from edgekit.devices.transport import Transport
 from edgekit.errors import DeviceError, MeasureError
@@ -83,6 +86,15 @@ class Bench:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.transport, self.command, self.options, self._clock = transport, tuple(command), options, clock
+
+    def sent(self, form: Form, target: Target, model: Path, inputs: Path) -> None:
+        """Hears which files of the host a form is, and what for; to the agent they are all the same."""
+
+    def ready(self, form: Form) -> None:
+        """Returns once the device has what it runs a form by; the agent loads the file as it is.
+
+        Raises: ConvertError, DeviceError: it cannot be had.
+        """
 
     def version(self) -> tuple[str, Conditions]:
         """The runtime's version, and the state of the device now.
@@ -189,6 +201,19 @@ class Bench:
         Raises: DeviceError if a form does not run.
         """
         return tuple((graph, _traced(graph, us)) for graph, us in self._compiled(forms, calls=calls, loads=loads))
+
+    def op_times(self, form: Form) -> tuple[OpTime, ...]:
+        """The ops of a form, the longest first; none where the runtime does not show them.
+
+        Raises: DeviceError if the form does not run.
+        """
+        if not self.shows_ops:
+            return ()
+        ((graph, traced),) = self.trace((form,))
+        kinds = {node.name: node.kind for node in graph.nodes}
+        whole = sum(op.seconds for op in traced)
+        found = [OpTime(name=op.name, op=kinds[op.name], seconds=op.seconds, share=op.seconds / whole) for op in traced]
+        return tuple(sorted(found, key=lambda op: -op.seconds))
 
     def _compiled(
         self, forms: Sequence[Form], *, calls: int, loads: int

@@ -40,4 +40,4 @@ def command(
         return
     artifact = built.artifact
     head = f"{artifact.id[:12]}  {artifact.name}  {goal.name}  {size(artifact.size_bytes)}, {PROVED[goal.build]}"
-    say_lines((head, *map(drop_words, built.quality)))
+    say_lines((head, *built.verdict.remarks, *map(drop_words, built.quality)))

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from edgekit.cli.options import Debug, DeviceName, Json, Wait, wait_seconds
-from edgekit.cli.output import say, show_json, size
+from edgekit.cli.output import say, say_lines, show_json, size
 from edgekit.cli.progress import shown
+from edgekit.cli.words import engine_words
 from edgekit.devices.inventory import get_device
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.home import artifacts_folder, ledger_url
@@ -49,5 +50,8 @@ def command(
     verb = "was active already" if pushed.was_there else "is active"
     before = f"; before: {deployment.previous}" if deployment.previous else ""
     say(f"{device}: {deployment.name} {deployment.version} {verb}{before}")
+    if pushed.engine is not None:
+        say(engine_words(pushed.engine))
+        say_lines(f"  note: {warning}" for warning in pushed.engine.warnings)
     if pushed.size_bytes:
         say(f"sent {size(pushed.sent_bytes)} for files of {size(pushed.size_bytes)}")

@@ -13,7 +13,7 @@ import typer
 from edgekit.catalog import profiles, targets
 from edgekit.cli.main import COMMANDS, EXIT_CODES, build
 from edgekit.cli.output import note
-from edgekit.pipeline.usable import lacking
+from edgekit.pipeline.usable import usable_words
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 WIDTH = 100
@@ -70,7 +70,7 @@ def targets_page() -> str:
         n = t.numerics
         weights = n.weights if n.scales == "any" else f"{n.weights}, {n.scales} scales"
         parts.append(
-            f"| {t.name} | {lacking(t) or 'yes'} | {t.format} | {t.runtime} | {t.build} | "
+            f"| {t.name} | {usable_words(t)} | {t.format} | {t.runtime} | {t.build} | "
             f"{', '.join(n.precisions)} | {n.activations} | {weights} | {t.limits.opset or '-'} | {requires} |"
         )
     parts += [

@@ -10,7 +10,7 @@ from edgekit.cli.options import Debug, Json, new_app
 from edgekit.cli.output import say, show_json, show_table
 from edgekit.core.noun import to_builtins
 from edgekit.core.target import Target
-from edgekit.pipeline.usable import lacking
+from edgekit.pipeline.usable import lacking, usable_words
 
 app = new_app()
 
@@ -23,7 +23,7 @@ def list_(*, json: Json = False, debug: Debug = False) -> None:
         show_json([to_builtins(target) | {"lacking": lacking(target)} for target in found])
         return
     rows = [
-        (t.name, t.runtime, " ".join(t.numerics.precisions), t.numerics.activations, lacking(t) or "yes", t.title)
+        (t.name, t.runtime, " ".join(t.numerics.precisions), t.numerics.activations, usable_words(t), t.title)
         for t in found
     ]
     show_table(("target", "runtime", "precisions", "activations", "usable", "title"), rows, "no targets")
@@ -47,7 +47,7 @@ def _lines(target: Target) -> list[str]:
     scales = "" if target.numerics.scales == "any" else f", {target.numerics.scales} scales"
     return [
         f"{target.name}: {target.title}",
-        f"usable       {lacking(target) or 'yes'}",
+        f"usable       {usable_words(target)}",
         f"format       {target.format}, run by {target.runtime}, built on the {target.build}",
         f"precisions   {', '.join(target.numerics.precisions)}",
         f"activations  {target.numerics.activations}; weights {target.numerics.weights}{scales}"

@@ -1,8 +1,13 @@
 """Results in words and tables: studies, comparisons, qualities. Pure functions of nouns."""
 
+from typing import TYPE_CHECKING
+
 from edgekit.cli.output import duration, size, table
 from edgekit.core.measurement import Comparison, Measurement, Profile, Quality, Ratio, Sustained
 from edgekit.core.trial import Choice, Study, Trial
+
+if TYPE_CHECKING:
+    from edgekit.pipeline.engine import OnDevice
 
 MOST_REFUSALS = 8
 MOST_OPS = 12
@@ -68,12 +73,18 @@ def profile_lines(profile: Profile) -> list[str]:
     return [
         f"{m.artifact[:12]} on {m.device}: {m.conditions.runtime} {m.conditions.runtime_version}, "
         f"{m.conditions.threads} {'thread' if m.conditions.threads == 1 else 'threads'}",
-        f"cold         load {duration(m.load_s)}, first call {duration(m.first_call_s)}",
+        f"cold         load {_told(m.load_s)}, first call {_told(m.first_call_s)}",
         steady if m.steady else steady.replace("steady      ", "NOT STEADY  "),
-        f"memory       {size(m.peak_memory_bytes)} at most, file {size(m.size_bytes)}",
+        f"memory       {'not told' if m.peak_memory_bytes is None else f'{size(m.peak_memory_bytes)} at most'}, "
+        f"file {size(m.size_bytes)}",
         *sustained_lines(profile.sustained),
         *(f"op           {duration(op.seconds)} {op.share:4.0%}  {op.op} {op.name}" for op in profile.ops[:MOST_OPS]),
     ]
+
+
+def _told(seconds: float) -> str:
+    """A vendor's program tells no first call, and some of them no load."""
+    return duration(seconds) if seconds > 0 else "not told"
 
 
 def _within(seconds: float, bounds: tuple[float, float] | None) -> str:
@@ -93,10 +104,22 @@ def sustained_lines(sustained: Sustained | None) -> list[str]:
     if heat:
         words.append(f"{heat[0]:.0f} to {max(heat):.0f} °C")
     throttled = {None: "throttling not known", True: "THROTTLED", False: "not throttled"}[sustained.throttled]
-    energy = "energy not measured: the device has no sensor"
+    energy = "not measured: no sensor was read"
     if sustained.joules_per_call is not None:
         energy = f"{sustained.joules_per_call * 1e3:.3g} mJ a call, all of the device ({sustained.sensor})"
     return [f"sustained    {'; '.join((*words, throttled))}", f"energy       {energy}"]
+
+
+def engine_words(engine: "OnDevice") -> str:
+    """What a device built of an artifact, and how it did with the test vectors."""
+    verdict = engine.verdict
+    worst = max(verdict.worst, default=0.0)
+    off = f"{worst:.2g} steps" if any(verdict.in_steps) else f"{worst:.2%} of the range"
+    took = "was there" if engine.was_there else f"built in {duration(engine.seconds)}"
+    return (
+        f"engine of TensorRT {engine.tensorrt}: {took}, {size(engine.size_bytes)}; "
+        f"its outputs for {verdict.vectors} test vectors are {off} off at most"
+    )
 
 
 def study_words(study: Study) -> str:

@@ -35,6 +35,8 @@ class Target(Noun, frozen=True, kw_only=True):
     format: str
     runtime: str
     build: Literal["host", "device"] = "host"
+    dla_core: int | None = None
+    """The core of NVIDIA's DLA that an engine is built for; None is the GPU."""
     numerics: Numerics = Numerics()
     limits: Limits = Limits()
     requires: tuple[tuple[str, str], ...] = ()

@@ -7,7 +7,7 @@ import sys
 from edgekit.core.device import Device, Facts
 from edgekit.core.firmware import Bootstrap, FirmwareProfile
 from edgekit.devices.connect import python_of
-from edgekit.devices.runtimes import RUNTIMES, installed, order
+from edgekit.devices.runtimes import RUNTIMES, TOOLS, installed, order
 from edgekit.devices.said import readable
 from edgekit.devices.scripts import ask, transfer_s
 from edgekit.devices.send import check_free, free_bytes
@@ -90,8 +90,16 @@ def prepare(
 def check_measures(transport: Transport, device: Device, facts: Facts, runtime: str) -> None:
     """Return if the device can measure with `runtime`: a Python that the agent runs on, and the runtime in it.
 
+    A vendor's program needs no Python.
+
     Raises: DeviceError with what is missing and how to get it; as `Transport.run`.
     """
+    if runtime in TOOLS:
+        if getattr(facts, TOOLS[runtime]) is None:
+            raise DeviceError(
+                f"{device.name}: no {TOOLS[runtime]} there, so no {runtime}: install its maker's packages"
+            )
+        return
     _usable_python(facts, device)
     if runtime not in RUNTIMES or installed(facts, runtime):
         return

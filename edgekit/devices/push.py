@@ -1,7 +1,7 @@
 """Files on a device: candidates for measuring, and models installed for use. Old or new, never neither.
 
 <root>/bench/<id>/                      candidates, by content; `collect` empties it
-<root>/models/<name>/versions/<n>-<artifact>/
+<root>/models/<name>/versions/<n>-<artifact>/, with .built/model.engine where the device built one of it
 <root>/models/<name>/current            a link to the active version: what a program there loads
 <root>/incoming/                        what is not whole yet
 """
@@ -48,13 +48,15 @@ def install(
     *,
     name: str | None = None,
     keep: int = KEEP,
+    engine: str = "",
     find_file: FindFile | None = None,
     on_bytes: OnBytes | None = None,
     on_sent: Callable[[Sent], None] = lambda sent: None,
 ) -> Deployment:
     """Makes `artifact` (its files in `folder`) the active version of the model `name`, by default the artifact's own.
 
-    Until the last step, and if anything goes wrong, the version that was active is. `keep` others are kept. Where the
+    Until the last step, and if anything goes wrong, the version that was active is. `keep` others are kept. `engine` is
+    what the device built of it, a path below its root, which is beside the model when that is active. Where the
     device holds a file that `find_file` finds here, only what changed is sent. `on_sent` hears what sending took.
 
     Raises: as `stage`; ArtifactError if the files are not those of the artifact.
@@ -64,10 +66,10 @@ def install(
     promised = "".join(sorted(f"{entry.sha256} {entry.path}\n" for entry in artifact.files))
     if sorted(sent.manifest.decode().splitlines()) != sorted(promised.splitlines()):
         raise ArtifactError(f"{folder}: its files are not those of artifact {artifact.id[:12]}: the store is damaged")
-    found = _switch(transport, device, slot, "", sent, artifact, keep)
+    found = _switch(transport, device, slot, "", sent, artifact, keep, engine)
     if not answered(found, "current", transport):
         on_sent(bring(transport, device, sent, "bench", find_file=find_file, on_bytes=on_bytes))
-        found = _switch(transport, device, slot, f"bench/{sent.id}", sent, artifact, keep)
+        found = _switch(transport, device, slot, f"bench/{sent.id}", sent, artifact, keep, engine)
     return _deployment(transport, device, slot, found)
 
 
@@ -116,9 +118,10 @@ def purge(transport: Transport, device: Device) -> None:
 
 
 def _switch(
-    transport: Transport, device: Device, slot: str, source: str, sent: Parcel, artifact: Artifact, keep: int
-) -> dict[str, str]:
-    arguments = (device.root, slot, source, sent.id, artifact.id, str(keep))
+    transport: Transport, device: Device, slot: str, source: str, sent: Parcel, artifact: Artifact, keep: int,
+    engine: str,
+) -> dict[str, str]:  # fmt: skip
+    arguments = (device.root, slot, source, sent.id, artifact.id, str(keep), engine)
     return ask(transport, "install", arguments, doing=f"installing {slot}", timeout_s=transfer_s(sent.room_bytes))
 
 

@@ -49,6 +49,9 @@ RUNTIMES: dict[str, tuple[Package, ...]] = {
 }  # fmt: skip
 """The packages of each runtime, the one to be preferred first; the agent takes the first that is there."""
 
+TOOLS = {"trtexec": "tensorrt"}
+"""The vendors' programs that edgekit measures with, and the fact that a device with one tells."""
+
 NO_NUMPY = ("armv7l",)
 """Architectures that PyPI has no numpy for: the device's own is used."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -45,6 +45,17 @@ class Format(Protocol):
         """The outputs of a file for inputs with the sample first, one for each sample, whatever the file's batch is.
 
         Called in a child process (`edgekit.formats.child.run_model`): a damaged file may end the process it is run in.
+        """
+
+
+@runtime_checkable
+class Remarks(Protocol):
+    """A back end that has more to say of a file than that it computes the right thing on the host."""
+
+    def remarks(self, path: Path) -> tuple[str, ...]:
+        """Sentences for whoever verifies a file: what besides was asked of it, and what was not.
+
+        Raises: ArtifactError.
         """
 
 

@@ -4,12 +4,15 @@ Its int8 is symmetric: the parser of every version refuses another zero point. O
 file, which proves what it computes, and nothing of TensorRT's kernels.
 """
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgekit.core.target import Target
-from edgekit.errors import ConvertError, TargetError
+from edgekit.errors import ArtifactError, ConvertError, TargetError
 from edgekit.formats.onnx import OnnxFormat
 from edgekit.formats.tensorrt_ops import lacks
+from edgekit.formats.tensorrt_parser import parser_words
+from edgekit.models.extras import require
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -32,5 +35,39 @@ class TensorRtFormat(OnnxFormat):
                 where = f"model {program.spec.name}, node {node.name}"
                 raise ConvertError(f"{where}: {why}: write it with other torch calls")
 
+    def remarks(self, path: Path) -> tuple[str, ...]:
+        """As `edgekit.formats.base.Remarks`: what NVIDIA's own parser says, and that no engine was built here."""
+        return (parser_words(path),)
+
 
 FORMAT = TensorRtFormat()
+
+
+def precisions(path: Path) -> tuple[str, ...]:
+    """What a weakly typed builder must be allowed besides fp32 to build an engine of an ONNX file: int8, fp16.
+
+    Raises: ArtifactError if the file cannot be read; MissingExtraError.
+    """
+    model = _read(path)
+    ir = require("onnx_ir", extra=FORMAT.extra)
+    values = (*model.graph.inputs, *model.graph.initializers.values())
+    casts = (node.attributes["to"].value for node in model.graph if node.op_type == "Cast")
+    types = {value.dtype for value in values} | {ir.DataType(to) for to in casts}
+    quantized = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph)
+    found = {"int8": quantized, "fp16": ir.DataType.FLOAT16 in types}
+    return tuple(precision for precision, there in found.items() if there)
+
+
+def ends(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of an ONNX file's inputs and outputs, in its order. Raises: as `precisions`."""
+    graph = _read(path).graph
+    inputs, outputs = ([str(value.name) for value in values] for values in (graph.inputs, graph.outputs))
+    return tuple(inputs), tuple(outputs)
+
+
+def _read(path: Path) -> Any:
+    ir = require("onnx_ir", extra=FORMAT.extra)
+    try:
+        return ir.load(path)
+    except Exception as error:
+        raise ArtifactError(f"{path.name}: it cannot be read as ONNX ({type(error).__name__})") from error

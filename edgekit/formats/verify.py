@@ -9,15 +9,17 @@ So an error may be twice the net's own rounding and a little more. A float outpu
 same, with the 255th part of its range for an LSB; a file with no int8 layer to a thousandth of its range.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from edgekit.core.artifact import Artifact
 from edgekit.core.noun import Noun
 from edgekit.errors import ArtifactError
-from edgekit.formats.base import get_format
+from edgekit.formats.base import Remarks, get_format
 from edgekit.formats.child import call_in_child
 from edgekit.formats.vectors import LEVELS, Vectors, read_vectors, rms, unit
 from edgekit.store.artifacts import check_files
@@ -33,7 +35,7 @@ class Verdict(Noun, frozen=True, kw_only=True):
 
     `worst` and `rms` are the largest and the root mean square error: in LSB where `in_steps`, else as a share of the
     largest value; `differing` the share of values that differ by more than half an LSB (floats: more than rounding);
-    `cosine` the likeness of direction; `vectors` counts samples.
+    `cosine` the likeness of direction; `vectors` counts samples. `remarks` are what else the back end has to say.
     """
 
     worst: tuple[float, ...]
@@ -42,6 +44,7 @@ class Verdict(Noun, frozen=True, kw_only=True):
     cosine: tuple[float, ...]
     in_steps: tuple[bool, ...]
     vectors: int
+    remarks: tuple[str, ...] = ()
 
 
 def verify(artifact: Artifact, folder: Path) -> Verdict:
@@ -59,12 +62,29 @@ def verify(artifact: Artifact, folder: Path) -> Verdict:
         "edgekit.formats.verify:compare", job,
         what=f"{artifact.name}: verifying {artifact.model_file}", error=ArtifactError, deadline_s=DEADLINE_S,
     ).value  # fmt: skip
-    for i, (error, bound) in enumerate(zip(found["errors"], found["bounds"], strict=True)):
-        _judge(f"{artifact.name}: output {i}", error, bound)
-    columns = {
-        key: tuple(e[key] for e in found["errors"]) for key in ("worst", "rms", "differing", "cosine", "in_steps")
-    }
-    return Verdict(**columns, vectors=found["vectors"])
+    back_end, path = get_format(artifact.format), folder / artifact.model_file
+    remarks = back_end.remarks(path) if isinstance(back_end, Remarks) else ()
+    return msgspec.structs.replace(_verdict(artifact.name, **found), remarks=remarks)
+
+
+def verify_outputs(what: str, vectors: Vectors, got: Sequence[np.ndarray], *, float_error: float) -> Verdict:
+    """The verdict on what a device gave for the first of the test vectors; without int8 it may be `float_error` off.
+
+    Raises: ArtifactError if the outputs are of another number or shape, or too far off.
+    """
+    wanted = [array[: len(g)] for array, g in zip(vectors.outputs, got, strict=False)]
+    found = _compared(what, vectors._replace(outputs=tuple(wanted)), got, len(vectors.outputs))
+    if not vectors.quantized:
+        found["bounds"] = [(float_error, float_error)] * len(wanted)
+    return _verdict(what, **found)
+
+
+def _verdict(what: str, errors: list[dict[str, Any]], bounds: list[tuple[float, float]], vectors: int) -> Verdict:
+    """Raises: ArtifactError if an error is beyond its bound."""
+    for i, (error, bound) in enumerate(zip(errors, bounds, strict=True)):
+        _judge(f"{what}: output {i}", error, bound)
+    columns = {key: tuple(e[key] for e in errors) for key in ("worst", "rms", "differing", "cosine", "in_steps")}
+    return Verdict(**columns, vectors=vectors)
 
 
 def compare(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
@@ -74,11 +94,15 @@ def compare(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[st
     """
     vectors = read_vectors(Path(job["vectors"]))
     got = get_format(job["format"]).run(Path(job["path"]), vectors.inputs)
+    return _compared(Path(job["path"]).name, vectors, got, len(vectors.outputs)), {}
+
+
+def _compared(what: str, vectors: Vectors, got: Sequence[np.ndarray], outputs: int) -> dict[str, Any]:
     shapes, wanted = [a.shape for a in got], [a.shape for a in vectors.outputs]
-    if shapes != wanted:
-        raise ArtifactError(f"{Path(job['path']).name} gives outputs of shapes {shapes}, its test vectors {wanted}")
+    if shapes != wanted or len(shapes) != outputs:
+        raise ArtifactError(f"{what} gives outputs of shapes {shapes}, its test vectors {wanted}")
     errors = [_errors(g, w, s) for g, w, s in zip(got, vectors.outputs, vectors.steps, strict=True)]
-    return {"errors": errors, "bounds": _bounds(vectors), "vectors": len(vectors.outputs[0])}, {}
+    return {"errors": errors, "bounds": _bounds(vectors), "vectors": len(vectors.outputs[0])}
 
 
 def _bounds(vectors: Vectors) -> list[tuple[float, float]]:

@@ -30,7 +30,8 @@ hash_of() {
     { openssl dgst -sha256 -r < "$1" 2>/dev/null || sha256sum < "$1"; } | cut -c 1-64
 }
 
-# whole FOLDER ID: the manifest is the one named, every file in it has its sha256, and nothing else is in the folder.
+# whole FOLDER ID: the manifest is the one named, every file in it has its sha256, and nothing else is in the folder but
+# what this device built of it, in .built.
 whole() {
     [ -f "$1/.manifest" ] && [ "$(hash_of "$1/.manifest")" = "$2" ] || return 1
     count=1
@@ -38,7 +39,7 @@ whole() {
         [ -f "$1/$path" ] && [ ! -L "$1/$path" ] && [ "$(hash_of "$1/$path")" = "$sum" ] || return 1
         count=$((count + 1))
     done < "$1/.manifest"
-    [ "$(find "$1" ! -type d | wc -l)" -eq "$count" ]
+    [ "$(find "$1" -path "$1/.built" -prune -o ! -type d -print | wc -l)" -eq "$count" ]
 }
 
 # claim ROOT: the folder is edgekit's, so that all of it may be removed one day. What was there before is not.

@@ -1,6 +1,7 @@
-# install.sh ROOT NAME SOURCE ID ARTIFACT KEEP: the whole folder SOURCE becomes a version of model NAME, and the active one.
+# install.sh ROOT NAME SOURCE ID ARTIFACT KEEP [ENGINE]: the whole folder SOURCE becomes a version of model NAME, and the active one.
 # It goes through incoming/: checked, flushed, renamed to versions/NUMBER-ARTIFACT; then the link `current` is swapped.
 # Whoever looks, after a power cut too, sees the old version or the new one. KEEP versions beside the active one are kept.
+# ENGINE, below ROOT, was built of it here: it is .built/model.engine of the version before that is active.
 # With an empty SOURCE only a version that is there already is made active; the answer is empty if there is none.
 root=$1
 model=$root/models/$2
@@ -20,6 +21,18 @@ held() {
             *-"$5") whole "$versions/$candidate" "$4" && printf '%s\n' "$candidate" && return ;;
         esac
     done
+}
+
+# attach ENGINE: a second name of the engine, which outlives the first; a copy where a file has one name only.
+attach() {
+    built=$versions/$version/.built
+    cmp -s "$1" "$built/model.engine" && return
+    mkdir -p "$built" || return 1
+    ln -f "$1" "$built/.part" 2>/dev/null || cp "$1" "$built/.part" || return 1
+    flush "$built/.part"
+    mv -f "$built/.part" "$built/model.engine" || return 1
+    flush "$built"
+    flush "$versions/$version"
 }
 
 claim "$root"
@@ -42,6 +55,7 @@ if [ -z "$version" ]; then
     flush "$model"
     flush "$root/models"
 fi
+[ -z "${7-}" ] || attach "$root/$7" || fail "the engine cannot be put beside the model"
 active=$(readlink "$model/current")
 if [ "$active" != "versions/$version" ]; then
     [ -z "$active" ] || point previous "$active"

@@ -1,18 +1,21 @@
 """The stages by themselves: build one recipe for one target, compare two artifacts on one device."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from edgekit import __version__
+from edgekit.bench.engine_session import EngineBench
 from edgekit.bench.session import Bench, Form, Plan
 from edgekit.catalog import get_target
 from edgekit.core.artifact import Artifact
-from edgekit.core.device import Device
-from edgekit.core.measurement import Comparison, Measurement, OpTime, Options, Profile, Round, Window
+from edgekit.core.device import Device, Facts
+from edgekit.core.measurement import Comparison, Measurement, Options, Profile, Round, Window
 from edgekit.core.noun import Noun
 from edgekit.devices.agent import agent_command
 from edgekit.devices.facts import gather
 from edgekit.devices.prepare import check_measures, runtime_environment
 from edgekit.devices.push import collecting, stage
+from edgekit.devices.runtimes import TOOLS
 from edgekit.devices.transport import Transport
 from edgekit.errors import ArtifactError, UsageError
 from edgekit.pipeline.events import Event, Listener, silent
@@ -51,9 +54,9 @@ def compare(
     runtime = get_target(baseline.target).runtime
     reason = f"bench {baseline.name} {candidate.name}"
     with held(device, reason, wait_s=wait_s, listen=listen) as transport, collecting(transport, device):
-        check_measures(transport, device, gather(transport, device), runtime)
-        forms = tuple(_form(transport, device, a, store) for a in (baseline, candidate))
-        bench = bench_on(transport, device, Options(threads=threads, runtime=runtime))
+        check_measures(transport, device, facts := gather(transport, device), runtime)
+        bench = bench_on(transport, device, facts, Options(threads=threads, runtime=runtime), listen=listen)
+        forms = tuple(_staged(bench, transport, device, a, store) for a in (baseline, candidate))
         _, conditions = bench.version()
         rounds = bench.rounds(forms, baseline.id, plan or Plan(), on_round=on_round)
         one, other = (
@@ -81,9 +84,9 @@ def profile(
     runtime = get_target(artifact.target).runtime
     reason = f"profile {artifact.name}"
     with held(device, reason, wait_s=wait_s, listen=listen) as transport, collecting(transport, device):
-        check_measures(transport, device, gather(transport, device), runtime)
-        form = _form(transport, device, artifact, store)
-        bench = bench_on(transport, device, Options(threads=threads, runtime=runtime))
+        check_measures(transport, device, facts := gather(transport, device), runtime)
+        bench = bench_on(transport, device, facts, Options(threads=threads, runtime=runtime), listen=listen)
+        form = _staged(bench, transport, device, artifact, store)
         _, conditions = bench.version()
         listen(Event(stage="measure", text=f"{artifact.id[:12]} in fresh loads"))
         rounds = bench.rounds((form,), artifact.id, Plan(most=LOADS, least=LOADS))
@@ -92,7 +95,7 @@ def profile(
             peak_memory_bytes=bench.peak_memory_bytes(form), size_bytes=artifact.size_bytes,
         )  # fmt: skip
         listen(Event(stage="profile", text="where the time goes"))
-        ops = _op_times(bench, form) if bench.shows_ops else ()
+        ops = bench.op_times(form)
         sustained = None
         if sustain_s > 0:
 
@@ -103,29 +106,34 @@ def profile(
     return Profile(measurement=measured, sustained=sustained, ops=ops)
 
 
-def _op_times(bench: Bench, form: Form) -> tuple[OpTime, ...]:
-    """The ops of a form, the longest first."""
-    ((graph, traced),) = bench.trace((form,))
-    kinds = {node.name: node.kind for node in graph.nodes}
-    whole = sum(op.seconds for op in traced)
-    found = [OpTime(name=op.name, op=kinds[op.name], seconds=op.seconds, share=op.seconds / whole) for op in traced]
-    return tuple(sorted(found, key=lambda op: -op.seconds))
-
-
-def bench_on(transport: Transport, device: Device, options: Options) -> Bench:
-    """What measures on a device, its agent installed there. Raises: DeviceError, UnreachableError."""
+def bench_on(
+    transport: Transport, device: Device, facts: Facts, options: Options, *, listen: Listener = silent
+) -> Bench:
+    """What measures on a device: its agent, installed there, or a vendor's program. Raises: DeviceError."""
+    if options.runtime in TOOLS:
+        return EngineBench(
+            transport, device, facts, options, say=lambda text: listen(Event(stage="compile", text=text))
+        )
     return Bench(transport, agent_command(transport, device, runtime_environment(transport, device)), options)
 
 
-def _form(transport: Transport, device: Device, artifact: Artifact, store: ArtifactStore) -> Form:
-    """The artifact's files on the device, in its bench/."""
+def form_of(bench: Bench, place: str, artifact: Artifact, folder: Path) -> Form:
+    """The artifact in the folder `place` of the device, whose files are those in `folder` here."""
     if artifact.vectors is None:
         raise ArtifactError(f"{artifact.name}: carries no test vectors to run it with")
-    place = stage(transport, device, {entry.path: store.folder(artifact) / entry.path for entry in artifact.files})
     batch = artifact.inputs[0].shape[0] if artifact.inputs else 1
-    return Form(
+    form = Form(
         id=artifact.id, path=f"{place}/{artifact.model_file}", inputs=f"{place}/{artifact.vectors}", batch=batch
     )
+    bench.sent(form, get_target(artifact.target), folder / artifact.model_file, folder / artifact.vectors)
+    return form
+
+
+def _staged(bench: Bench, transport: Transport, device: Device, artifact: Artifact, store: ArtifactStore) -> Form:
+    """The artifact's files on the device, in its bench/."""
+    folder = store.folder(artifact)
+    place = stage(transport, device, {entry.path: folder / entry.path for entry in artifact.files})
+    return form_of(bench, place, artifact, folder)
 
 
 def tools() -> tuple[tuple[str, str], ...]:

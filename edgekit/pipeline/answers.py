@@ -186,8 +186,9 @@ class Answers:
         return self._each(question, one)
 
     def _measured(self, question: Measure) -> tuple[Answer, ...]:
-        forms = {point: self._form(point, "full") for point in (question.baseline, *question.points)}
-        base = forms[question.baseline]
+        base = self._form(question.baseline, "full")
+        failed = self._not_ready(question.points)
+        forms = {p: self._form(p, "full") for p in (question.baseline, *question.points) if p not in failed}
         done = self.ledger.rounds(question.digest, self.study)
         rounds = self._bench.rounds(
             list(forms.values()), base.id, COMPARE, done=done,
@@ -195,6 +196,9 @@ class Answers:
         )  # fmt: skip
         found: list[Answer] = []
         for point in question.points:
+            if point in failed:
+                found.append(failed[point])
+                continue
             form = forms[point]
             measurement = self._bench.measurement(
                 rounds, form, device=self.device.name, conditions=self._conditions,
@@ -205,6 +209,16 @@ class Answers:
             comparison = self._bench.comparison(rounds, self.device.name, base.id, form.id)
             found.append(Measured(point=point, comparison=comparison, measurement=measurement))
         return tuple(found)
+
+    def _not_ready(self, points: Sequence[Point]) -> dict[Point, Failed]:
+        """Those of the points that the device can build nothing of that it runs."""
+        failed = {}
+        for point in points:
+            try:
+                self._bench.ready(self._form(point, "full"))
+            except ConvertError as error:
+                failed[point] = Failed(point=point, reason=str(error))
+        return failed
 
     def _keep(self, key: str, measured: Round, forms: int) -> None:
         self.ledger.add_run(key, self.study, rounds=[measured])
@@ -219,6 +233,7 @@ class Answers:
             self._forms[key] = Form(
                 id=point.digest, path=f"{folder}/{path.name}", inputs=f"{folder}/inputs.npz", batch=batch
             )
+            self._bench.sent(self._forms[key], self.target, path, self._inputs)
         return self._forms[key]
 
     @cached_property
@@ -238,7 +253,7 @@ class Answers:
     @cached_property
     def _bench(self) -> Bench:
         options = Options(threads=self.job.project.threads, runtime=self.target.runtime)
-        return bench_on(self.transport, self.device, options)
+        return bench_on(self.transport, self.device, self.facts, options, listen=self._listen)
 
     @cached_property
     def _conditions(self) -> Conditions:

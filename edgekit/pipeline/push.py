@@ -16,6 +16,7 @@ from edgekit.devices.send import Sent
 from edgekit.devices.transport import OnBytes
 from edgekit.errors import TargetError
 from edgekit.formats.verify import Verdict, verify
+from edgekit.pipeline.engine import OnDevice, engine_of
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.held import held
 from edgekit.store.artifacts import ArtifactStore
@@ -27,12 +28,14 @@ SAY_S = 2.0
 class Pushed(Noun, frozen=True, kw_only=True):
     """What is active now on a device, and what verifying it on the host said; `was_there` if nothing had to change.
 
-    `sent_bytes` went over the link for files of `size_bytes`: less where only changes had to go.
+    `sent_bytes` went over the link for files of `size_bytes`: less where only changes had to go. `engine` is what the
+    device built of it and uses.
     """
 
     deployment: Deployment
     verdict: Verdict
     was_there: bool
+    engine: OnDevice | None = None
     sent_bytes: int = 0
     size_bytes: int = 0
 
@@ -45,28 +48,34 @@ def push(
 
     It is verified on the host before anything is sent; until the last step the version that was active there is.
 
-    Raises: ArtifactError, TargetError if the device lacks what the artifact requires, LeaseError if somebody else
-    has it for longer than `wait_s`, StorageError, DeviceError, UnreachableError, StoreError.
+    Raises: ArtifactError, TargetError if the device lacks what the artifact requires, ConvertError if it builds no
+    engine of it, LeaseError if somebody else has it for longer than `wait_s`, StorageError, DeviceError,
+    UnreachableError, StoreError.
     """
     folder = store.folder(artifact)
     listen(Event(stage="compile", text=f"verifying {artifact.id[:12]} on this computer"))
     verdict = verify(artifact, folder)
     with held(device, f"push {artifact.name}", wait_s=wait_s, listen=listen) as transport:
-        if wrong := mismatches(artifact.requires, gather(transport, device).provides()):
+        facts = gather(transport, device)
+        if wrong := mismatches(artifact.requires, facts.provides()):
             raise TargetError(f"{device.name}: cannot run {artifact.id[:12]} ({artifact.target}): {'; '.join(wrong)}")
         before = active(transport, device, name or artifact.name)
         listen(Event(stage="install", text=f"installing {artifact.id[:12]} on {device.name}"))
         sent: list[Sent] = []
+        on_bytes = _progress(device.name, listen)
+        engine = engine_of(
+            transport, device, facts, artifact, store, listen=listen, on_sent=sent.append, on_bytes=on_bytes
+        )
         deployment = install(
-            transport, device, artifact, folder, name=name, find_file=store.file_finder(), on_sent=sent.append,
-            on_bytes=_progress(device.name, listen),
+            transport, device, artifact, folder, name=name, engine=engine.path if engine else "",
+            find_file=store.file_finder(), on_sent=sent.append, on_bytes=on_bytes,
         )  # fmt: skip
     was_there = before is not None and msgspec.structs.replace(before, previous=deployment.previous) == deployment
     if not was_there or deployment not in ledger.deployments(device.name):
         ledger.add_deployment(deployment)
     return Pushed(
-        deployment=deployment, verdict=verdict, was_there=was_there,
-        sent_bytes=sum(s.sent_bytes for s in sent), size_bytes=sum(s.size_bytes for s in sent),
+        deployment=deployment, verdict=verdict, was_there=was_there, engine=engine,
+        sent_bytes=sum(s.sent_bytes for s in sent), size_bytes=max((s.size_bytes for s in sent), default=0),
     )  # fmt: skip
 
 

@@ -16,11 +16,13 @@ from edgekit.core.trial import Choice, Refusal, Study, Trial
 from edgekit.devices.facts import gather
 from edgekit.devices.prepare import check_measures
 from edgekit.devices.push import collecting, install
-from edgekit.errors import LeaseError, StorageError, StoreError, UnreachableError
+from edgekit.devices.runtimes import TOOLS
+from edgekit.errors import LeaseError, StorageError, StoreError, TargetError, UnreachableError
 from edgekit.pipeline.alone import tools
 from edgekit.pipeline.answers import Answers
 from edgekit.pipeline.build import build, quality_of
 from edgekit.pipeline.choices import cannot_be_cut, space_of
+from edgekit.pipeline.engine import engine_of
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.held import held
 from edgekit.pipeline.job import Job
@@ -50,6 +52,8 @@ def tune(
     """
     began = time.monotonic()
     check_usable(target)
+    if job.project.minimise == "memory" and target.runtime in TOOLS:
+        raise TargetError(f"target {target.name}: {target.runtime} tells no memory: minimise latency or size")
     job.score_float(listen)
     with (
         held(device, f"tune {job.project.name}", wait_s=wait_s, listen=listen) as transport,
@@ -85,9 +89,11 @@ def tune(
         ledger.save_study(found, "open")
         if install_choice and holds(choice):
             listen(Event(stage="install", text=f"installing {chosen.id[:12]} on {device.name}"))
+            engine = engine_of(transport, device, facts, chosen, store, listen=listen)
             deployment = install(
-                transport, device, chosen, store.folder(chosen), name=job.project.name, find_file=store.file_finder()
-            )
+                transport, device, chosen, store.folder(chosen), name=job.project.name,
+                engine=engine.path if engine else "", find_file=store.file_finder(),
+            )  # fmt: skip
             ledger.add_deployment(deployment)
         ledger.save_study(found, "done")
     return found

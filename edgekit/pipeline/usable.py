@@ -2,7 +2,7 @@
 
 from edgekit.catalog import targets
 from edgekit.core.target import Target
-from edgekit.devices.runtimes import RUNTIMES
+from edgekit.devices.runtimes import RUNTIMES, TOOLS
 from edgekit.errors import TargetError
 from edgekit.formats.names import format_names
 
@@ -16,9 +16,17 @@ def lacking(target: Target) -> str | None:
     """What edgekit does not have for a target yet, in words; None if it has all."""
     if target.format not in format_names():
         return f"no back end for format {target.format} yet"
-    if target.runtime not in RUNTIMES:
+    if target.runtime not in RUNTIMES and target.runtime not in TOOLS:
         return f"nothing that measures with {target.runtime} yet"
     return None
+
+
+def usable_words(target: Target) -> str:
+    """Whether edgekit can build for a target and measure it, for a table.
+
+    A vendor's program was only ever spoken to in its documented words: no such device was at hand.
+    """
+    return lacking(target) or ("yes; not tried on such a device" if target.runtime in TOOLS else "yes")
 
 
 def check_usable(target: Target) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from edgekit.core.artifact import Artifact, FileEntry, content_id
 from edgekit.core.device import Device
-from edgekit.devices import parcel, push, send
+from edgekit.devices import parcel, push, scripts, send
 from edgekit.devices.agent import agent_command, agent_files, install_agent
 from edgekit.devices.connect import connect
 from edgekit.devices.prepare import runtime_environment
@@ -153,6 +153,57 @@ def test_a_version_that_is_still_there_is_made_active_without_being_sent(place: 
     assert sent == []
     assert current(device) == b"old"
     assert (back.version, back.previous) == (first.version, second.version)
+
+
+def test_an_engine_is_kept_whole_or_not_at_all_and_old_ones_go(place: Place) -> None:
+    way, device = place
+    root = Path(device.root)
+
+    def engine(where: str, key: str, *keep: str) -> dict[str, str]:
+        return scripts.ask(way, "engine", (device.root, where, key, *keep), doing="engine")
+
+    def built(where: str, key: str) -> dict[str, str]:
+        (root / "incoming" / f"{key}.engine").write_bytes(b"ftrt" + bytes(40))
+        (root / "incoming" / f"{key}.engine.cache").write_bytes(key.encode())
+        return engine(where, key, "2")
+
+    assert engine("10.3.0-orin", "a0")["engine"] == ""
+    with pytest.raises(DeviceError, match="trtexec wrote no engine"):
+        engine("10.3.0-orin", "a0", "2")
+    found = built("10.3.0-orin", "a0")
+    assert (found["engine"], found["size"].strip()) == ("engines/10.3.0-orin/a0.engine", "44")
+    assert bytes.fromhex(found["header"]) == b"ftrt" + bytes(24)
+    assert engine("10.3.0-orin", "a0") == found
+    assert engine("10.3.0-orin", "b1")["engine"] == ""
+    assert (root / "incoming" / "b1.engine.cache").read_bytes() == b"a0", "what was timed is not timed again"
+    for number, key in enumerate(("b1", "c2")):
+        os.utime(root / found["engine"], (number, number))
+        built("10.3.0-orin", key)
+    assert sorted(p.name for p in (root / "engines" / "10.3.0-orin").iterdir()) == [
+        "b1.engine", "c2.engine", "timing.cache",
+    ]  # fmt: skip
+    built("10.7.0-orin", "a0")
+    assert [p.name for p in (root / "engines").iterdir()] == ["10.7.0-orin"]
+
+
+def test_what_a_device_built_is_beside_its_version_which_is_whole_with_it(place: Place, tmp_path: Path) -> None:
+    way, device = place
+    engines = Path(device.root) / "engines" / "x"
+    old, new = artifact(tmp_path, b"old"), artifact(tmp_path, b"new")
+    push.install(way, device, *artifact(tmp_path, b"before"))
+    engines.mkdir(parents=True)
+    built = Path(device.root) / "models" / "net" / "current" / ".built" / "model.engine"
+    for made, content in ((old, b"one"), (new, b"two"), (old, b"one"), (old, b"three")):
+        (engines / "k.engine").unlink(missing_ok=True)
+        (engines / "k.engine").write_bytes(content)
+        push.install(way, device, *made, engine="engines/x/k.engine")
+        assert built.read_bytes() == content
+        assert [p.name for p in built.parent.iterdir()] == ["model.engine"]
+    versions = Path(device.root) / "models" / "net" / "versions"
+    assert len(list(versions.iterdir())) == 3, "a version with an engine is known again"
+    with pytest.raises(DeviceError, match="the engine cannot be put beside the model"):
+        push.install(way, device, *new, engine="engines/x/gone.engine")
+    assert current(device) == b"old"
 
 
 def test_two_models_are_two_slots(place: Place, tmp_path: Path) -> None:

@@ -27,7 +27,14 @@ PI_32 = machine("synthetic_raspberry_pi_zero_2_os_12_32_bit")
 
 def test_what_the_agent_drives_is_usable() -> None:
     names = {target.name for target in usable_targets()}
-    assert names >= {"onnx-x86_64", "onnx-aarch64", "tflite-x86_64", "tflite-aarch64", "tflite-armv7l"}
+    assert names >= {
+        "tensorrt-jetson-orin",
+        "onnx-x86_64",
+        "onnx-aarch64",
+        "tflite-x86_64",
+        "tflite-aarch64",
+        "tflite-armv7l",
+    }
     assert {target.format for target in usable_targets()} <= set(format_names())
 
 

@@ -1,0 +1,71 @@
+"""The engine of an artifact, where its target has the device build one: built and tried there before it is active."""
+
+from collections.abc import Callable
+
+from edgekit.bench.engine_session import EngineBench
+from edgekit.catalog import targets
+from edgekit.core.artifact import Artifact
+from edgekit.core.device import Device, Facts
+from edgekit.core.measurement import Options
+from edgekit.core.noun import Noun
+from edgekit.devices.parcel import parcel
+from edgekit.devices.send import Sent, bring
+from edgekit.devices.transport import OnBytes, Transport
+from edgekit.formats.vectors import read_vectors
+from edgekit.formats.verify import Verdict, verify_outputs
+from edgekit.pipeline.alone import bench_on, form_of
+from edgekit.pipeline.events import Event, Listener
+from edgekit.store.artifacts import ArtifactStore
+
+OnSent = Callable[[Sent], None]
+FLOAT_ERROR = 0.02
+"""Share of its range that a float output may be off: TensorRT rounds to TF32 (11 bits) where the GPU has it."""
+
+
+class OnDevice(Noun, frozen=True, kw_only=True):
+    """An engine on a device, below its root, and how far its outputs for the test vectors are from the host's.
+
+    It was built in `seconds`, None where that was not told, or `was_there`; `warnings` are the builder's.
+    """
+
+    path: str
+    size_bytes: int
+    tensorrt: str
+    was_there: bool
+    verdict: Verdict
+    seconds: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def engine_of(
+    transport: Transport, device: Device, facts: Facts, artifact: Artifact, store: ArtifactStore, *,
+    listen: Listener, on_sent: OnSent = lambda sent: None, on_bytes: OnBytes | None = None,
+) -> OnDevice | None:  # fmt: skip
+    """The engine of an artifact on a device, built there if it is not; None where the artifact is loaded as it is.
+
+    The artifact is in the device's bench/ afterwards. `on_sent` hears what bringing it there took.
+
+    Raises: ConvertError naming op and reason; ArtifactError if it computes something else than the host's program;
+    DeviceError, StorageError; as `Transport.run`.
+    """
+    target = next((t for t in targets() if t.name == artifact.target), None)
+    if target is None or target.build != "device" or artifact.vectors is None:
+        return None
+    bench = bench_on(transport, device, facts, Options(runtime=target.runtime), listen=listen)
+    if not isinstance(bench, EngineBench):
+        return None
+    folder = store.folder(artifact)
+    files = parcel({entry.path: folder / entry.path for entry in artifact.files})
+    sent = bring(transport, device, files, "bench", find_file=store.file_finder(), on_bytes=on_bytes)
+    on_sent(sent)
+    form = form_of(bench, sent.folder, artifact, folder)
+    engine = bench.engine(form)
+    listen(Event(stage="install", text=f"trying the engine on {device.name} with the test vectors"))
+    vectors = read_vectors(folder / artifact.vectors)
+    what = f"{device.name}: the engine of {artifact.name}"
+    return OnDevice(
+        path=engine.path.removeprefix(f"{device.root}/"), size_bytes=engine.size_bytes, tensorrt=bench.engines.version,
+        seconds=engine.built.seconds if engine.built else None, warnings=engine.built.warnings if engine.built else (),
+        was_there=engine.built is None,
+        verdict=verify_outputs(what, vectors, bench.outputs(form), float_error=FLOAT_ERROR),
+    )  # fmt: skip
