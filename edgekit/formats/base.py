@@ -1,12 +1,14 @@
 """What a back end promises: lower a program to one file, and run that file on the host."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
+from edgekit.core.layer import LayerSpec
 from edgekit.core.model import TensorSpec
+from edgekit.core.noun import Noun
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, TargetError
 from edgekit.formats.names import format_entries, format_names
@@ -48,6 +50,48 @@ class Format(Protocol):
         """
 
 
+class Tap(Noun, frozen=True, kw_only=True):
+    """Where a runtime has a layer's value: the number of an output or of a tensor; `order` transposes it to torch's."""
+
+    layer: str
+    place: int
+    order: tuple[int, ...] = ()
+
+
+class Probe(Noun, frozen=True, kw_only=True):
+    """A file that shows what is inside, `outputs` of the model's own first, and where each layer is in it."""
+
+    path: str
+    outputs: int
+    taps: tuple[Tap, ...]
+
+
+@runtime_checkable
+class ShowsLayers(Protocol):
+    """A back end that can show the values inside a file."""
+
+    def probe(self, path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe:
+        """A form of the file that shows those of `layers` that it has; what it must write goes into `folder`.
+
+        Called in a child process. Raises: ArtifactError.
+        """
+
+    def run_probe(self, probe: Probe, inputs: tuple[np.ndarray, ...]) -> Iterator[dict[str, np.ndarray]]:
+        """By the layer's name, what the file has inside for one batch of `inputs` after the other, in torch's layout.
+
+        The model's own outputs are under "out_0", … Called in a child process. Raises: ArtifactError.
+        """
+
+
+def tapped(probe: Probe, outputs: Sequence[np.ndarray], places: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
+    """What `ShowsLayers.run_probe` gives of a batch, from the file's outputs and the values at the taps' places."""
+    found = {f"out_{i}": np.array(outputs[i]) for i in range(probe.outputs)}
+    for tap in probe.taps:
+        value = np.array(places[tap.place])
+        found[tap.layer] = value.transpose(tap.order) if tap.order else value
+    return found
+
+
 def fixed(name: str, sizes: Sequence[object], dtype: str, path: Path) -> TensorSpec:
     """An input of a file: a batch that is free (no number, or below 1) is 1.
 
@@ -60,6 +104,16 @@ def fixed(name: str, sizes: Sequence[object], dtype: str, path: Path) -> TensorS
     if None in shape[1:]:
         raise ArtifactError(f"{path.name}: input {name} has free sizes {list(sizes)}: write the file with fixed ones")
     return TensorSpec(name=name, shape=tuple(size or 1 for size in shape), dtype=dtype)
+
+
+def whole_batches(inputs: tuple[np.ndarray, ...], batch: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """The inputs, exactly `batch` samples at a time; a smaller rest is left out.
+
+    >>> [part[0].tolist() for part in whole_batches((np.arange(5),), 2)]
+    [[0, 1], [2, 3]]
+    """
+    for start in range(0, len(inputs[0]) - batch + 1, batch):
+        yield tuple(np.ascontiguousarray(a[start : start + batch]) for a in inputs)
 
 
 def in_batches(

@@ -11,11 +11,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from edgekit.core.layer import LayerSpec
 from edgekit.core.model import TensorSpec
 from edgekit.core.noun import digest
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError
-from edgekit.formats.base import fixed, in_batches
+from edgekit.formats.base import Probe, fixed, in_batches, tapped, whole_batches
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
@@ -112,6 +113,21 @@ class OnnxFormat:
             )  # fmt: skip
         except Exception as error:
             raise ArtifactError(f"{path.name}: onnxruntime refuses it: {_first_line(error)}") from error
+
+    def probe(self, path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe:
+        """As `ShowsLayers.probe`: a copy with more outputs."""
+        from edgekit.formats.onnx_values import probe_onnx
+
+        return probe_onnx(path, layers, folder)
+
+    def run_probe(self, probe: Probe, inputs: tuple[np.ndarray, ...]) -> Iterator[dict[str, np.ndarray]]:
+        """As `ShowsLayers.run_probe`."""
+        session = self._session(Path(probe.path), 1)
+        names = [i.name for i in session.get_inputs()]
+        batch = session.get_inputs()[0].shape[0]
+        for feed in whole_batches(inputs, batch if isinstance(batch, int) else 1):
+            given = session.run(None, dict(zip(names, feed, strict=True)))
+            yield tapped(probe, given, dict(enumerate(given)))
 
     def _session(self, path: Path, threads: int) -> Any:
         """Raises: ArtifactError if onnxruntime refuses the file."""

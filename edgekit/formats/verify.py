@@ -49,6 +49,14 @@ def verify(artifact: Artifact, folder: Path) -> Verdict:
 
     Raises: ArtifactError: files missing, changed or unsafe; the runtime refuses or crashes; outputs too far off.
     """
+    verdict, wrong = judged(artifact, folder)
+    if wrong:
+        raise ArtifactError(f"{wrong[0]}, so it is not what the host's program computes: make it again")
+    return verdict
+
+
+def judged(artifact: Artifact, folder: Path) -> tuple[Verdict, tuple[str, ...]]:
+    """As `verify`, with a line for each output that is too far off in place of an error."""
     check_files(artifact, folder)
     if artifact.vectors is None:
         raise ArtifactError(f"{artifact.name}: carries no test vectors, so nothing can be verified")
@@ -59,12 +67,14 @@ def verify(artifact: Artifact, folder: Path) -> Verdict:
         "edgekit.formats.verify:compare", job,
         what=f"{artifact.name}: verifying {artifact.model_file}", error=ArtifactError, deadline_s=DEADLINE_S,
     ).value  # fmt: skip
-    for i, (error, bound) in enumerate(zip(found["errors"], found["bounds"], strict=True)):
-        _judge(f"{artifact.name}: output {i}", error, bound)
     columns = {
         key: tuple(e[key] for e in found["errors"]) for key in ("worst", "rms", "differing", "cosine", "in_steps")
     }
-    return Verdict(**columns, vectors=found["vectors"])
+    lines = (
+        _beyond(f"{artifact.name}: output {i}", error, bound)
+        for i, (error, bound) in enumerate(zip(found["errors"], found["bounds"], strict=True))
+    )
+    return Verdict(**columns, vectors=found["vectors"]), tuple(line for line in lines if line)
 
 
 def compare(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
@@ -85,10 +95,16 @@ def _bounds(vectors: Vectors) -> list[tuple[float, float]]:
     """(largest RMS, largest error) of each output, in the units of `_errors`."""
     found = []
     for step, rounding in zip(vectors.steps, vectors.rounding, strict=True):
-        bound = (RMS_BASE + RMS_PER_ROUNDING * rounding, WORST_BASE + WORST_PER_ROUNDING * rounding)
-        share = (bound[0] / LEVELS, bound[1] / LEVELS) if vectors.quantized else (FLOAT_ERROR, FLOAT_ERROR)
-        found.append(bound if step else share)
+        bound = band(rounding, quantized=vectors.quantized, in_steps=bool(step))
+        found.append(bound if step else (bound[0] / LEVELS, bound[1] / LEVELS))
     return found
+
+
+def band(rounding: float, *, quantized: bool, in_steps: bool) -> tuple[float, float]:
+    """(RMS, largest error) that a value may be off by, in LSB, or where it is float in 255ths of its largest value."""
+    if quantized or in_steps:
+        return RMS_BASE + RMS_PER_ROUNDING * rounding, WORST_BASE + WORST_PER_ROUNDING * rounding
+    return FLOAT_ERROR * LEVELS, FLOAT_ERROR * LEVELS
 
 
 def _errors(got: np.ndarray, wanted: np.ndarray, step: float) -> dict[str, Any]:
@@ -105,13 +121,13 @@ def _errors(got: np.ndarray, wanted: np.ndarray, step: float) -> dict[str, Any]:
     }
 
 
-def _judge(where: str, error: dict[str, Any], bound: tuple[float, float]) -> None:
-    """Raises: ArtifactError if `error` is beyond (RMS, largest)."""
+def _beyond(where: str, error: dict[str, Any], bound: tuple[float, float]) -> str | None:
+    """What is wrong where `error` is beyond (RMS, largest); None if it is within."""
     if error["rms"] <= bound[0] and error["worst"] <= bound[1]:
-        return
+        return None
     most_rms, most = bound
     if error["in_steps"]:
         text = f"{error['worst']:.3g} steps off, RMS {error['rms']:.3g}: want at most {most:.3g} and RMS {most_rms:.3g}"
     else:
         text = f"off by {error['worst']:.2%} of its range, RMS {error['rms']:.2%}: want {most:.2%}, RMS {most_rms:.2%}"
-    raise ArtifactError(f"{where} is up to {text}, so it is not what the host's program computes: make it again")
+    return f"{where} is up to {text}"

@@ -37,7 +37,7 @@ def read_artifact(folder: Path) -> Artifact:
         raise ArtifactError(f"{folder}: no artifact here, {DESCRIPTION} cannot be read ({error.strerror})") from None
     except UsageError as error:
         raise ArtifactError(str(error)) from None
-    for entry in artifact.files:
+    for entry in (*artifact.files, *((artifact.layers,) if artifact.layers else ())):
         _check_path(entry, where)
     if artifact.model_file not in {entry.path for entry in artifact.files}:
         raise ArtifactError(f"{where}: model_file must be one of its files, got {artifact.model_file!r}")
@@ -108,6 +108,8 @@ class ArtifactStore:
             for entry in artifact.files:
                 if copy_flushed(folder / entry.path, incoming / entry.path) != entry.sha256:
                     raise ArtifactError(f"{folder / entry.path}: changed while it was copied: make it again")
+            if artifact.layers is not None and (folder / artifact.layers.path).is_file():
+                copy_flushed(folder / artifact.layers.path, incoming / artifact.layers.path)
             write_whole(incoming / DESCRIPTION, to_json(artifact))
             for inner in {incoming, *(path.parent for path in incoming.rglob("*"))}:
                 sync(inner)
