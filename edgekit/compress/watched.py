@@ -55,10 +55,10 @@ def watched(program: Program) -> tuple[Watched, ...]:
         if not _begins(node) or _is_silent(node):
             continue
         end = _end_of_unit(node)
-        name = _name(node, of)
+        module, name = _name(node, of)
         taken[name] = taken.get(name, 0) + 1
         again = f"#{taken[name]}" if taken[name] > 1 else ""
-        found.append(Watched(_spec(f"{name}{again}", node, end, names), end.name))
+        found.append(Watched(_spec(f"{name}{again}", module, node, end, names), end.name))
     return tuple(found)
 
 
@@ -145,15 +145,16 @@ def _begins(node: Node) -> bool:
     return not (node.target in FUSED and before.op == "call_function" and _computes(before) and len(before.users) == 1)
 
 
-def _name(node: Node, of: Any) -> str:
-    """The module of a layer; of any other op the module around it and the op."""
+def _name(node: Node, of: Any) -> tuple[str, str]:
+    """The module of an op, and its name: of a layer the module's, of any other op the module's and the op's."""
     weight = node.args[1] if node.target in LAYERS else None
     while isinstance(weight, Node) and of(weight) is None and weight.op == "call_function":
         weight = weight.args[0]
     if isinstance(weight, Node) and (parameter := of(weight)) is not None:
-        return str(parameter).removesuffix(".weight")
+        name = str(parameter).removesuffix(".weight")
+        return name, name
     around = [entry[0] for entry in (node.meta.get("nn_module_stack") or {}).values() if entry[0]]
-    return ".".join((*around[-1:], _op(node)))
+    return "".join(around[-1:]), ".".join((*around[-1:], _op(node)))
 
 
 def _op(node: Node) -> str:
@@ -161,14 +162,23 @@ def _op(node: Node) -> str:
     return str(node.target).removeprefix("aten.").partition(".")[0]
 
 
-def _spec(name: str, node: Node, end: Node, names: Mapping[Node, str]) -> LayerSpec:
+def _spec(name: str, module: str, node: Node, end: Node, names: Mapping[Node, str]) -> LayerSpec:
     shape = tuple(end.meta["val"].shape)
     axis = len(shape) - 1 if node.target is aten.linear.default or len(shape) < 3 or _is_matrix(node) else 1
     quantizes = [user for user in end.users if user.target in QUANTIZES]
     if len(quantizes) == len(end.users) > 0:
         step, zero = float(np.float32(quantizes[0].args[1])), int(quantizes[0].args[2])  # type: ignore[arg-type]
-        return LayerSpec(name=name, op=_op(node), value=quantizes[0].name, shape=shape, axis=axis, step=step, zero=zero)
-    return LayerSpec(name=name, op=_op(node), value=names.get(end, ""), shape=shape, axis=axis)
+        return LayerSpec(
+            name=name,
+            op=_op(node),
+            module=module,
+            value=quantizes[0].name,
+            shape=shape,
+            axis=axis,
+            step=step,
+            zero=zero,
+        )
+    return LayerSpec(name=name, op=_op(node), module=module, value=names.get(end, ""), shape=shape, axis=axis)
 
 
 def _is_matrix(node: Node) -> bool:

@@ -6,8 +6,8 @@ from edgekit.core.noun import Noun
 class LayerSpec(Noun, frozen=True, kw_only=True):
     """One row of a check, in order of execution.
 
-    `name` is the module's, or of an op without weights the module around it and the op; a module that is called again
-    has `#2` behind it. `value` is the name that its result has in the program: of the quantize behind it where `step`
+    `name` is the module's, or of an op without weights the module around it and the op; one that is called again has
+    `#2` behind it. `value` is the name that its result has in the program: of the quantize behind it where `step`
     (one LSB) is not 0; "" where formats keep no such name. `shape` is the result's with the batch, `axis` that of its
     units (channels, features). `rounding` is how far summing in float32 instead of float64 moves it: RMS, as in test
     vectors; `rounding_unit` the RMS of the unit that moves most, `rounding_most` the largest move.
@@ -15,6 +15,7 @@ class LayerSpec(Noun, frozen=True, kw_only=True):
 
     name: str
     op: str
+    module: str
     value: str
     shape: tuple[int, ...]
     axis: int

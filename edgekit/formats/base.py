@@ -1,8 +1,8 @@
 """What a back end promises: lower a program to one file, and run that file on the host."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -51,45 +51,54 @@ class Format(Protocol):
 
 
 class Tap(Noun, frozen=True, kw_only=True):
-    """Where a runtime has a layer's value: the number of an output or of a tensor; `order` transposes it to torch's."""
+    """Which output of a file is a layer's value; `order` transposes it to torch's layout."""
 
     layer: str
     place: int
     order: tuple[int, ...] = ()
 
 
-class Probe(Noun, frozen=True, kw_only=True):
-    """A file that shows what is inside, `outputs` of the model's own first, and where each layer is in it."""
+class Probe(NamedTuple):
+    """A copy of a file that shows what is inside as outputs behind its own `outputs`, and which layer is where."""
 
-    path: str
+    path: Path
     outputs: int
     taps: tuple[Tap, ...]
+
+
+class Inside(NamedTuple):
+    """A model's own outputs, and by its name what each layer gives, in torch's layout: batch after batch."""
+
+    outputs: tuple[np.ndarray, ...]
+    layers: dict[str, np.ndarray]
 
 
 @runtime_checkable
 class ShowsLayers(Protocol):
     """A back end that can show the values inside a file."""
 
-    def probe(self, path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe:
-        """A form of the file that shows those of `layers` that it has; what it must write goes into `folder`.
+    def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
+        """What a file gives for whole batches of inputs at those of `layers` that it has; `folder` is for scratch.
 
         Called in a child process. Raises: ArtifactError.
         """
 
-    def run_probe(self, probe: Probe, inputs: tuple[np.ndarray, ...]) -> Iterator[dict[str, np.ndarray]]:
-        """By the layer's name, what the file has inside for one batch of `inputs` after the other, in torch's layout.
 
-        The model's own outputs are under "out_0", … Called in a child process. Raises: ArtifactError.
+@runtime_checkable
+class Probes(Protocol):
+    """A back end whose files can be changed so that they show what is inside, on a device too."""
+
+    def probe(self, path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe:
+        """A copy in `folder` of the file at `path` that shows those of `layers` that it has.
+
+        Called in a child process. Raises: ArtifactError.
         """
 
 
-def tapped(probe: Probe, outputs: Sequence[np.ndarray], places: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
-    """What `ShowsLayers.run_probe` gives of a batch, from the file's outputs and the values at the taps' places."""
-    found = {f"out_{i}": np.array(outputs[i]) for i in range(probe.outputs)}
-    for tap in probe.taps:
-        value = np.array(places[tap.place])
-        found[tap.layer] = value.transpose(tap.order) if tap.order else value
-    return found
+def opened(probe: Probe, given: Sequence[np.ndarray]) -> Inside:
+    """What a probe's outputs say."""
+    layers = {t.layer: given[t.place].transpose(t.order) if t.order else given[t.place] for t in probe.taps}
+    return Inside(tuple(given[: probe.outputs]), layers)
 
 
 def fixed(name: str, sizes: Sequence[object], dtype: str, path: Path) -> TensorSpec:
@@ -104,16 +113,6 @@ def fixed(name: str, sizes: Sequence[object], dtype: str, path: Path) -> TensorS
     if None in shape[1:]:
         raise ArtifactError(f"{path.name}: input {name} has free sizes {list(sizes)}: write the file with fixed ones")
     return TensorSpec(name=name, shape=tuple(size or 1 for size in shape), dtype=dtype)
-
-
-def whole_batches(inputs: tuple[np.ndarray, ...], batch: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """The inputs, exactly `batch` samples at a time; a smaller rest is left out.
-
-    >>> [part[0].tolist() for part in whole_batches((np.arange(5),), 2)]
-    [[0, 1], [2, 3]]
-    """
-    for start in range(0, len(inputs[0]) - batch + 1, batch):
-        yield tuple(np.ascontiguousarray(a[start : start + batch]) for a in inputs)
 
 
 def in_batches(
@@ -131,7 +130,8 @@ def in_batches(
         if missing := batch - len(feed[0]):
             feed = tuple(np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in feed)
         parts.append(call(feed))
-    return tuple(np.concatenate(arrays)[:count] for arrays in zip(*parts, strict=True))
+    whole = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return tuple(array[:count] if count % batch else array for array in whole)
 
 
 def get_format(name: str) -> Format:

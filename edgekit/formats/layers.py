@@ -4,6 +4,7 @@ Of a layer that gives many values, some are kept: all of its units, at places sp
 places whoever computes the layer.
 """
 
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,25 +83,25 @@ def observe(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[st
     vectors = read_vectors(Path(job["vectors"]))
     specs = read_layers(Path(job["layers"])).specs
     with scratch() as folder:
-        probe = back_end.probe(path, specs, folder)
-        batches = list(back_end.run_probe(probe, vectors.inputs))
-    shown = [np.concatenate([b[f"out_{i}"] for b in batches]) for i in range(probe.outputs)]
-    pairs = zip(back_end.run(path, vectors.inputs), shown, vectors.steps, strict=True)
+        shown = back_end.inside(path, specs, vectors.inputs, folder)
+    pairs = zip(back_end.run(path, vectors.inputs), shown.outputs, vectors.steps, strict=True)
     changed = max(float(np.abs(own - got).max(initial=0.0)) / unit(own, step) for own, got, step in pairs)
-    return changed, seen(specs, batches)
+    return changed, seen(specs, shown.layers)
 
 
-def seen(specs: Sequence[LayerSpec], batches: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """ "seen_0", … : what is kept of the values of each layer; none of a layer that is not there, or of another kind.
+def seen(specs: Sequence[LayerSpec], values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """ "seen_0", … : what is kept of each layer's `values`; none of a layer that is not there, or of another kind.
 
     Integers are those of the program: a format that labels int8 as uint8 has 128 more.
     """
     found = {}
     for i, spec in enumerate(specs):
-        if all(spec.name in b and b[spec.name].shape == spec.shape for b in batches):
-            value = np.concatenate([sampled(b[spec.name], spec, len(batches)) for b in batches])
-            if (kept := _as_wanted(value, spec)) is not None:
-                found[f"seen_{i}"] = kept
+        value, size = values.get(spec.name), math.prod(spec.shape)
+        if value is None or not value.size or value.size % size:
+            continue
+        batches = value.reshape(-1, *spec.shape)
+        if (kept := _as_wanted(np.concatenate([sampled(b, spec, len(batches)) for b in batches]), spec)) is not None:
+            found[f"seen_{i}"] = kept
     return found
 
 
@@ -116,7 +117,7 @@ def _as_wanted(value: np.ndarray, spec: LayerSpec) -> np.ndarray | None:
 def sampled(array: np.ndarray, layer: LayerSpec, batches: int) -> np.ndarray:
     """(places, units) of one batch of a layer's values, of which `batches` are kept.
 
-    >>> spec = LayerSpec(name="a", op="conv2d", value="a", shape=(1, 2, 1, 3), axis=1)
+    >>> spec = LayerSpec(name="a", op="conv2d", value="a", module="a", shape=(1, 2, 1, 3), axis=1)
     >>> sampled(np.arange(6).reshape(1, 2, 1, 3), spec, batches=1).tolist()
     [[0, 3], [1, 4], [2, 5]]
     """

@@ -16,7 +16,7 @@ from edgekit.core.model import TensorSpec
 from edgekit.core.noun import digest
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError
-from edgekit.formats.base import Probe, fixed, in_batches, tapped, whole_batches
+from edgekit.formats.base import Inside, Probe, fixed, in_batches, opened
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
@@ -115,19 +115,15 @@ class OnnxFormat:
             raise ArtifactError(f"{path.name}: onnxruntime refuses it: {_first_line(error)}") from error
 
     def probe(self, path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe:
-        """As `ShowsLayers.probe`: a copy with more outputs."""
+        """As `Probes.probe`."""
         from edgekit.formats.onnx_values import probe_onnx
 
         return probe_onnx(path, layers, folder)
 
-    def run_probe(self, probe: Probe, inputs: tuple[np.ndarray, ...]) -> Iterator[dict[str, np.ndarray]]:
-        """As `ShowsLayers.run_probe`."""
-        session = self._session(Path(probe.path), 1)
-        names = [i.name for i in session.get_inputs()]
-        batch = session.get_inputs()[0].shape[0]
-        for feed in whole_batches(inputs, batch if isinstance(batch, int) else 1):
-            given = session.run(None, dict(zip(names, feed, strict=True)))
-            yield tapped(probe, given, dict(enumerate(given)))
+    def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
+        """As `ShowsLayers.inside`."""
+        probe = self.probe(path, layers, folder)
+        return opened(probe, self.run(probe.path, inputs))
 
     def _session(self, path: Path, threads: int) -> Any:
         """Raises: ArtifactError if onnxruntime refuses the file."""

@@ -28,7 +28,7 @@ def probe_onnx(path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe:
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names[len(own) :])
     onnx.save(model, folder / path.name)
     taps = tuple(Tap(layer=layer, place=names.index(name)) for layer, name in found.items())
-    return Probe(path=str(folder / path.name), outputs=len(own), taps=taps)
+    return Probe(folder / path.name, len(own), taps)
 
 
 def _values(graph: Any, layers: Sequence[LayerSpec]) -> dict[str, str]:
@@ -37,9 +37,8 @@ def _values(graph: Any, layers: Sequence[LayerSpec]) -> dict[str, str]:
     by_weight = _made_of_weights(graph)
     found = {}
     for spec in layers:
-        module, _, again = spec.name.partition("#")
-        made = by_weight.get(f"{module}.weight", [])
-        at = int(again or 1) - 1
+        made = by_weight.get(f"{spec.module}.weight", [])
+        at = int(spec.name.partition("#")[2] or 1) - 1
         if spec.value in have:
             found[spec.name] = spec.value
         elif not spec.step and at < len(made):
