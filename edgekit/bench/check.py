@@ -19,7 +19,7 @@ from edgekit.errors import ArtifactError
 from edgekit.formats.child import call_in_child
 from edgekit.formats.layers import Layers, by_unit, kept_layers
 from edgekit.formats.vectors import rms, unit
-from edgekit.formats.verify import Verdict, band, judged
+from edgekit.formats.verify import Verdict, band, job_of, judged
 
 CHANGED = 0.01
 """LSB at the outputs: floats that are only added in another order are far below it."""
@@ -85,24 +85,23 @@ def check_on_host(artifact: Artifact, folder: Path) -> Checked:
 
     Raises: ArtifactError: files missing or changed, the runtime refuses or crashes.
     """
-    verdict, wrong = judged(artifact, folder)
-    found = Checked(artifact=artifact.id, name=artifact.name, target=artifact.target, verdict=verdict, wrong=wrong)
-    layers = kept_layers(artifact, folder)
-    if layers is None or artifact.layers is None or artifact.vectors is None:
-        return _noted(found, "no layer table: the artifact has no layer values (`edgekit convert` keeps them)")
-    job = {"format": artifact.format, "path": str(folder / artifact.model_file)}
-    job |= {"vectors": str(folder / artifact.vectors), "layers": str(folder / artifact.layers.path)}
+    job, layers = job_of(artifact, folder), kept_layers(artifact, folder)
+    job["layers"] = str(folder / artifact.layers.path) if layers and artifact.layers else None
     answer = call_in_child(
-        "edgekit.formats.layers:observe", job, what=f"{artifact.name}: its layers", error=ArtifactError
+        "edgekit.formats.layers:observe", job, what=f"{artifact.name}: {artifact.model_file}", error=ArtifactError
     )
-    if answer.value is None:
+    verdict, wrong = judged(artifact.name, answer.value["compare"])
+    found = Checked(artifact=artifact.id, name=artifact.name, target=artifact.target, verdict=verdict, wrong=wrong)
+    changed = answer.value["changed"]
+    if layers is None:
+        return _noted(found, "no layer table: the artifact has no layer values (`edgekit convert` keeps them)")
+    if changed is None:
         return _noted(found, f"no layer values from format {artifact.format}")
-    seen = [answer.arrays.get(f"seen_{i}") for i in range(len(layers.specs))]
-    rows = layer_rows(layers, seen, quantized=any(spec.step for spec in layers.specs))
+    rows = layer_rows(layers, [answer.arrays.get(f"seen_{i}") for i in range(len(layers.specs))])
     first = first_wrong(rows)
     found = msgspec.structs.replace(found, rows=rows, layer=first.layer if first else None)
-    if answer.value > CHANGED:
-        text = f"with its layers shown, the runtime gives outputs {answer.value:.2g} LSB off those without"
+    if changed > CHANGED:
+        text = f"with its layers shown, the runtime gives outputs {changed:.2g} LSB off those without"
         found = _noted(found, f"{text}: it optimizes that form otherwise")
     return found
 
@@ -112,10 +111,10 @@ def _noted(checked: Checked, text: str) -> Checked:
 
 
 def layer_rows(
-    layers: Layers, in_format: Sequence[np.ndarray | None], on_device: Sequence[np.ndarray | None] = (),
-    *, quantized: bool,
+    layers: Layers, in_format: Sequence[np.ndarray | None], on_device: Sequence[np.ndarray | None] = ()
 ) -> tuple[LayerRow, ...]:  # fmt: skip
-    """The table's rows, from what was kept of each layer. `quantized` says whether the program has int8 layers."""
+    """The table's rows, from what was kept of each layer."""
+    quantized = any(spec.step for spec in layers.specs)
     on_device = on_device or [None] * len(layers.specs)
     rows = []
     for spec, floats, exact, ours, theirs in zip(*layers, in_format, on_device, strict=True):

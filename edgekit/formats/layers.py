@@ -19,6 +19,7 @@ from edgekit.core.noun import from_json, to_json
 from edgekit.errors import ArtifactError, UsageError
 from edgekit.formats.base import ShowsLayers, get_format
 from edgekit.formats.vectors import read_vectors, rms, unit
+from edgekit.formats.verify import compare
 from edgekit.store.files import sha256_of
 from edgekit.store.scratch import scratch
 
@@ -73,20 +74,21 @@ def by_unit(error: np.ndarray) -> list[float]:
 
 
 def observe(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
-    """In the child: what a file has inside at the places that are kept of each layer, as "seen_0", … by layer.
+    """In the child: what `compare` finds, and what a file has inside at the places that are kept of each layer.
 
-    The value is how far the probed form's outputs are from the file's own, in LSB; None if the format shows nothing.
+    The latter is "seen_0", … by layer. `changed` is how far the outputs of the form that shows it are from the file's
+    own, in LSB; None where no layers are named, or the format shows none.
     """
+    found, _ = compare(job, {})
     back_end, path = get_format(job["format"]), Path(job["path"])
-    if not isinstance(back_end, ShowsLayers):
-        return None, {}
-    vectors = read_vectors(Path(job["vectors"]))
-    specs = read_layers(Path(job["layers"])).specs
+    if job["layers"] is None or not isinstance(back_end, ShowsLayers):
+        return {"compare": found, "changed": None}, {}
+    vectors, specs = read_vectors(Path(job["vectors"])), read_layers(Path(job["layers"])).specs
     with scratch() as folder:
         shown = back_end.inside(path, specs, vectors.inputs, folder)
     pairs = zip(back_end.run(path, vectors.inputs), shown.outputs, vectors.steps, strict=True)
     changed = max(float(np.abs(own - got).max(initial=0.0)) / unit(own, step) for own, got, step in pairs)
-    return changed, seen(specs, shown.layers)
+    return {"compare": found, "changed": changed}, seen(specs, shown.layers)
 
 
 def seen(specs: Sequence[LayerSpec], values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

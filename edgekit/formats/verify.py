@@ -49,31 +49,34 @@ def verify(artifact: Artifact, folder: Path) -> Verdict:
 
     Raises: ArtifactError: files missing, changed or unsafe; the runtime refuses or crashes; outputs too far off.
     """
-    verdict, wrong = judged(artifact, folder)
+    job = job_of(artifact, folder)
+    found = call_in_child(
+        "edgekit.formats.verify:compare", job,
+        what=f"{artifact.name}: verifying {artifact.model_file}", error=ArtifactError, deadline_s=DEADLINE_S,
+    ).value  # fmt: skip
+    verdict, wrong = judged(artifact.name, found)
     if wrong:
         raise ArtifactError(f"{wrong[0]}, so it is not what the host's program computes: make it again")
     return verdict
 
 
-def judged(artifact: Artifact, folder: Path) -> tuple[Verdict, tuple[str, ...]]:
-    """As `verify`, with a line for each output that is too far off in place of an error."""
+def job_of(artifact: Artifact, folder: Path) -> dict[str, Any]:
+    """The job that `compare` is given. Raises: ArtifactError: files missing, changed or unsafe, or no test vectors."""
     check_files(artifact, folder)
     if artifact.vectors is None:
         raise ArtifactError(f"{artifact.name}: carries no test vectors, so nothing can be verified")
-    job = {
+    return {
         "format": artifact.format, "path": str(folder / artifact.model_file), "vectors": str(folder / artifact.vectors),
     }  # fmt: skip
-    found = call_in_child(
-        "edgekit.formats.verify:compare", job,
-        what=f"{artifact.name}: verifying {artifact.model_file}", error=ArtifactError, deadline_s=DEADLINE_S,
-    ).value  # fmt: skip
+
+
+def judged(name: str, found: dict[str, Any]) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict on what `compare` found, and a line for each output that is too far off."""
     columns = {
         key: tuple(e[key] for e in found["errors"]) for key in ("worst", "rms", "differing", "cosine", "in_steps")
     }
-    lines = (
-        _beyond(f"{artifact.name}: output {i}", error, bound)
-        for i, (error, bound) in enumerate(zip(found["errors"], found["bounds"], strict=True))
-    )
+    pairs = enumerate(zip(found["errors"], found["bounds"], strict=True))
+    lines = (_beyond(f"{name}: output {i}", error, bound) for i, (error, bound) in pairs)
     return Verdict(**columns, vectors=found["vectors"]), tuple(line for line in lines if line)
 
 
