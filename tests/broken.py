@@ -95,7 +95,8 @@ class TfliteFile:
         self._change(op.inputs[2], np.int32, lambda b: _with_row(b, 5, b[5] + round(LSB_OFF * step / grid)))
 
     def change_a_scale(self, layer: str) -> None:
-        self.graph.tensors[self._layer(layer).outputs[0]].quantization.scale *= 1.25
+        grid = self.graph.tensors[self._layer(layer).outputs[0]].quantization
+        grid.scale = grid.scale * np.float32(1.25)
 
     def _layer(self, layer: str) -> Any:
         first, second = layer.split(".")

@@ -71,6 +71,7 @@ class Checked(Noun, frozen=True, kw_only=True):
     verdict: Verdict
     rows: tuple[LayerRow, ...] = ()
     layer: str | None = None
+    device: str | None = None
     wrong: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -94,41 +95,40 @@ def check_on_host(artifact: Artifact, folder: Path) -> Checked:
     found = Checked(artifact=artifact.id, name=artifact.name, target=artifact.target, verdict=verdict, wrong=wrong)
     changed = answer.value["changed"]
     if layers is None:
-        return _noted(found, "no layer table: the artifact has no layer values (`edgekit convert` keeps them)")
+        return noted(found, "no layer table: the artifact has no layer values (`edgekit convert` keeps them)")
     if changed is None:
-        return _noted(found, f"no layer values from format {artifact.format}")
+        return noted(found, f"no layer values from format {artifact.format}")
     rows = layer_rows(layers, [answer.arrays.get(f"seen_{i}") for i in range(len(layers.specs))])
-    first = first_wrong(rows)
-    found = msgspec.structs.replace(found, rows=rows, layer=first.layer if first else None)
+    found = with_rows(found, rows)
     if changed > CHANGED:
         text = f"with its layers shown, the runtime gives outputs {changed:.2g} LSB off those without"
-        found = _noted(found, f"{text}: it optimizes that form otherwise")
+        found = noted(found, f"{text}: it optimizes that form otherwise")
     return found
 
 
-def _noted(checked: Checked, text: str) -> Checked:
+def with_rows(checked: Checked, rows: tuple[LayerRow, ...]) -> Checked:
+    """`checked` with these rows, and the first of them that is wrong."""
+    first = first_wrong(rows)
+    return msgspec.structs.replace(checked, rows=rows, layer=first.layer if first else None)
+
+
+def noted(checked: Checked, text: str) -> Checked:
+    """`checked` with one more note."""
     return msgspec.structs.replace(checked, notes=(*checked.notes, text))
 
 
-def layer_rows(
-    layers: Layers, in_format: Sequence[np.ndarray | None], on_device: Sequence[np.ndarray | None] = ()
-) -> tuple[LayerRow, ...]:  # fmt: skip
+def layer_rows(layers: Layers, in_format: Sequence[np.ndarray | None]) -> tuple[LayerRow, ...]:
     """The table's rows, from what was kept of each layer."""
-    quantized = any(spec.step for spec in layers.specs)
-    on_device = on_device or [None] * len(layers.specs)
-    rows = []
-    for spec, floats, exact, ours, theirs in zip(*layers, in_format, on_device, strict=True):
-        rows.append(
-            LayerRow(
-                layer=spec.name,
-                op=spec.op,
-                quantized=bool(spec.step),
-                sqnr_db=sqnr_db(floats, (exact - float(spec.zero)) * spec.step if spec.step else exact),
-                format=None if ours is None else off(spec, ours, exact, quantized=quantized),
-                device=None if theirs is None else off(spec, theirs, exact, quantized=quantized),
-            )
+    return tuple(
+        LayerRow(
+            layer=spec.name,
+            op=spec.op,
+            quantized=bool(spec.step),
+            sqnr_db=sqnr_db(floats, (exact - float(spec.zero)) * spec.step if spec.step else exact),
+            format=None if ours is None else off(spec, ours, exact, quantized=layers.quantized),
         )
-    return tuple(rows)
+        for spec, floats, exact, ours in zip(*layers, in_format, strict=True)
+    )
 
 
 def first_wrong(rows: Sequence[LayerRow]) -> LayerRow | None:

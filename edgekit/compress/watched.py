@@ -172,13 +172,16 @@ def _spec(name: str, module: str, node: Node, end: Node, names: Mapping[Node, st
             name=name,
             op=_op(node),
             module=module,
+            call=node.name,
             value=quantizes[0].name,
             shape=shape,
             axis=axis,
             step=step,
             zero=zero,
         )
-    return LayerSpec(name=name, op=_op(node), module=module, value=names.get(end, ""), shape=shape, axis=axis)
+    return LayerSpec(
+        name=name, op=_op(node), module=module, call=node.name, value=names.get(end, ""), shape=shape, axis=axis
+    )
 
 
 def _is_matrix(node: Node) -> bool:

@@ -15,9 +15,9 @@ import numpy as np
 
 from edgekit.core.artifact import Artifact
 from edgekit.core.layer import LayerSpec
-from edgekit.core.noun import from_json, to_json
+from edgekit.core.noun import from_json, to_builtins, to_json
 from edgekit.errors import ArtifactError, UsageError
-from edgekit.formats.base import ShowsLayers, get_format
+from edgekit.formats.base import Probes, ShowsLayers, get_format
 from edgekit.formats.vectors import read_vectors, rms, unit
 from edgekit.formats.verify import compare
 from edgekit.store.files import sha256_of
@@ -40,6 +40,11 @@ class Layers(NamedTuple):
     specs: tuple[LayerSpec, ...]
     floats: tuple[np.ndarray, ...]
     exact: tuple[np.ndarray, ...]
+
+    @property
+    def quantized(self) -> bool:
+        """Whether any layer is."""
+        return any(spec.step for spec in self.specs)
 
 
 def make_layers(program: "Program", inputs: tuple[np.ndarray, ...]) -> Layers:
@@ -102,12 +107,21 @@ def seen(specs: Sequence[LayerSpec], values: Mapping[str, np.ndarray]) -> dict[s
         if value is None or not value.size or value.size % size:
             continue
         batches = value.reshape(-1, *spec.shape)
-        if (kept := _as_wanted(np.concatenate([sampled(b, spec, len(batches)) for b in batches]), spec)) is not None:
+        if (kept := as_wanted(np.concatenate([sampled(b, spec, len(batches)) for b in batches]), spec)) is not None:
             found[f"seen_{i}"] = kept
     return found
 
 
-def _as_wanted(value: np.ndarray, spec: LayerSpec) -> np.ndarray | None:
+def probe(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
+    """In the child: the copy of a file that shows its layers, in the job's `folder`; None where the format has none."""
+    back_end = get_format(job["format"])
+    if not isinstance(back_end, Probes):
+        return None, {}
+    made = back_end.probe(Path(job["path"]), read_layers(Path(job["layers"])).specs, Path(job["folder"]))
+    return {"path": str(made.path), "taps": to_builtins(made.taps)}, {}
+
+
+def as_wanted(value: np.ndarray, spec: LayerSpec) -> np.ndarray | None:
     """`value` as integers of the program where the layer is quantized, else as floats; None if it is not that."""
     if value.dtype.kind == "f":
         return np.rint(value / np.float32(spec.step)) + spec.zero if spec.step else value
@@ -119,13 +133,19 @@ def _as_wanted(value: np.ndarray, spec: LayerSpec) -> np.ndarray | None:
 def sampled(array: np.ndarray, layer: LayerSpec, batches: int) -> np.ndarray:
     """(places, units) of one batch of a layer's values, of which `batches` are kept.
 
-    >>> spec = LayerSpec(name="a", op="conv2d", value="a", module="a", shape=(1, 2, 1, 3), axis=1)
+    >>> spec = LayerSpec(name="a", op="conv2d", value="a", module="a", call="a", shape=(1, 2, 1, 3), axis=1)
     >>> sampled(np.arange(6).reshape(1, 2, 1, 3), spec, batches=1).tolist()
     [[0, 3], [1, 4], [2, 5]]
     """
     flat = np.moveaxis(array, layer.axis, -1).reshape(-1, array.shape[layer.axis])
-    most = max(MOST // (batches * flat.shape[1]), 1)
-    return flat[np.linspace(0, len(flat) - 1, min(most, len(flat))).round().astype(int)]
+    return flat[rows_of(layer, batches)]
+
+
+def rows_of(layer: LayerSpec, batches: int) -> list[int]:
+    """Which of the places of a batch are kept, of `batches` batches."""
+    units = layer.shape[layer.axis]
+    places, most = math.prod(layer.shape) // max(units, 1), max(MOST // max(batches * units, 1), 1)
+    return [int(x) for x in np.linspace(0, places - 1, min(most, places)).round()]
 
 
 def write_layers(path: Path, layers: Layers) -> None:

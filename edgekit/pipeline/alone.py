@@ -1,6 +1,7 @@
 """The stages by themselves: build one recipe for one target, compare two artifacts on one device."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from edgekit import __version__
 from edgekit.bench.session import Bench, Form, Plan
@@ -118,10 +119,14 @@ def bench_on(transport: Transport, device: Device, options: Options) -> Bench:
 
 
 def _form(transport: Transport, device: Device, artifact: Artifact, store: ArtifactStore) -> Form:
-    """The artifact's files on the device, in its bench/."""
+    return staged(transport, device, artifact, store.folder(artifact))
+
+
+def staged(transport: Transport, device: Device, artifact: Artifact, folder: Path) -> Form:
+    """The artifact's files, from `folder`, on the device, in its bench/."""
     if artifact.vectors is None:
         raise ArtifactError(f"{artifact.name}: carries no test vectors to run it with")
-    place = stage(transport, device, {entry.path: store.folder(artifact) / entry.path for entry in artifact.files})
+    place = stage(transport, device, {entry.path: folder / entry.path for entry in artifact.files})
     batch = artifact.inputs[0].shape[0] if artifact.inputs else 1
     return Form(
         id=artifact.id, path=f"{place}/{artifact.model_file}", inputs=f"{place}/{artifact.vectors}", batch=batch

@@ -3,22 +3,81 @@
 import os
 from pathlib import Path
 
-from edgekit.bench.check import Checked, check_on_host
+import msgspec
+
+from edgekit.bench.check import Checked, check_on_host, noted
+from edgekit.bench.check_device import layers_on, outputs_on, probe_file, times_on
+from edgekit.catalog import get_target
 from edgekit.core.artifact import Artifact
+from edgekit.core.device import Device
+from edgekit.core.measurement import Options
+from edgekit.core.target import Target
+from edgekit.devices.facts import gather
+from edgekit.devices.prepare import check_measures
+from edgekit.devices.push import collecting, stage
 from edgekit.errors import UsageError
+from edgekit.formats.layers import kept_layers
 from edgekit.formats.names import file_endings
+from edgekit.formats.vectors import read_vectors
+from edgekit.pipeline.alone import bench_on, staged
 from edgekit.pipeline.events import Event, Listener, silent
+from edgekit.pipeline.held import held
 from edgekit.store.artifacts import DESCRIPTION, ArtifactStore, read_artifact
+from edgekit.store.scratch import scratch
 
 
-def check(text: str, store: ArtifactStore, *, listen: Listener = silent) -> Checked:
+def check(
+    text: str, store: ArtifactStore, device: Device | None = None, *, wait_s: float = 0.0, listen: Listener = silent
+) -> Checked:
     """The check of an artifact: an id, a unique beginning of one, name@beginning, a folder, or a file in its folder.
 
-    Raises: UsageError if there is none; ArtifactError if it is damaged, or its runtime refuses it.
+    With a `device`, by its runtime too; it is this check's alone meanwhile, and what was sent there is removed.
+
+    Raises: UsageError if there is none; ArtifactError if it is damaged, or its runtime refuses it; LeaseError,
+    DeviceError, MeasureError, UnreachableError.
     """
     artifact, folder = placed(text, store)
     listen(Event(stage="evaluate", text=f"running {artifact.id[:12]} on this computer"))
-    return check_on_host(artifact, folder)
+    found = check_on_host(artifact, folder)
+    return found if device is None else _on_device(artifact, folder, device, found, wait_s, listen)
+
+
+def _on_device(
+    artifact: Artifact, folder: Path, device: Device, found: Checked, wait_s: float, listen: Listener
+) -> Checked:
+    target = get_target(artifact.target)
+    runtime = target.runtime
+    vectors, layers = read_vectors(folder / str(artifact.vectors)), kept_layers(artifact, folder)
+    with scratch() as made:
+        shown = probe_file(artifact, folder, made) if found.rows else None
+        with (
+            held(device, f"check {artifact.name}", wait_s=wait_s, listen=listen) as transport,
+            collecting(transport, device),
+        ):
+            facts = gather(transport, device)
+            check_measures(transport, device, facts, runtime)
+            listen(Event(stage="measure", text=f"running {artifact.id[:12]} on {device.name}"))
+            bench = bench_on(transport, device, Options(threads=1, runtime=runtime))
+            form = staged(transport, device, artifact, folder)
+            found = _with_saturation(outputs_on(bench, form, vectors, found), target, facts.features)
+            if shown is None or layers is None:
+                return found
+            copy, taps = shown
+            place = stage(transport, device, {"shown" + copy.suffix: copy})
+            probe = msgspec.structs.replace(form, path=f"{place}/shown{copy.suffix}")
+            found = layers_on(bench, probe, taps, layers, len(vectors.inputs[0]) // form.batch, found)
+            return times_on(bench, form, layers, found)
+
+
+def _with_saturation(found: Checked, target: Target, features: tuple[str, ...]) -> Checked:
+    """`found` with the reason where the device's own int8 products may be what is wrong."""
+    needed = target.numerics.reduce_range_without
+    if found.is_right or not needed or set(needed) & set(features):
+        return found
+    words = " or ".join(needed)
+    return noted(
+        found, f"{found.device} has no {words}, so 8-bit products may saturate there: `edgekit tune` allows for it"
+    )
 
 
 def placed(text: str, store: ArtifactStore) -> tuple[Artifact, Path]:
