@@ -8,6 +8,7 @@ behind a wrong layer is wrong too, so the first one is named.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -62,7 +63,8 @@ class LayerRow(Noun, frozen=True, kw_only=True):
 class Checked(Noun, frozen=True, kw_only=True):
     """What a check found: the rows, the outputs that are wrong in words, and what must be said of the rest.
 
-    `layer` is the first that goes wrong, None if all are right.
+    `layer` is the first that goes wrong, None if all are right. What it was compared with is the host's own program, or
+    for a file that edgekit did not make what the `file` itself gives on this computer.
     """
 
     artifact: str
@@ -72,6 +74,7 @@ class Checked(Noun, frozen=True, kw_only=True):
     rows: tuple[LayerRow, ...] = ()
     layer: str | None = None
     device: str | None = None
+    reference: Literal["program", "file"] = "program"
     wrong: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

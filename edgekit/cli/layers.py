@@ -6,7 +6,8 @@ from edgekit.cli.output import table
 
 def check_lines(checked: Checked) -> list[str]:
     """The table, the first layer that is wrong, outputs that are, and what else must be known."""
-    lines = [f"{checked.artifact[:12]}  {checked.name}  {checked.target}", ""]
+    target = checked.target if checked.reference == "program" or checked.device else "a model file"
+    lines = [f"{checked.artifact[:12]}  {checked.name}  {target}", ""]
     if checked.rows:
         heads = ["", "layer", "op", "SQNR dB", "differ", "most", "worst unit"]
         if checked.device is not None:
@@ -40,7 +41,9 @@ def _verdict(checked: Checked) -> list[str]:
         where = "" if here else f" on {checked.device}"
         return [f"{row.layer} ({row.op}) goes wrong first{where}: {_off_words(off)}" if off else "", *checked.wrong]
     if checked.wrong:
-        return [*checked.wrong, "no layer that can be seen is wrong by itself" if checked.rows else ""]
+        return [*checked.wrong, *(["no layer that can be seen is wrong by itself"] if checked.rows else [])]
+    if checked.reference == "file" and checked.device is None:
+        return [f"it runs on this computer: {len(checked.verdict.worst)} outputs for {checked.verdict.vectors} samples"]
     return [f"right: {'; '.join(_output_words(checked))}, on {checked.verdict.vectors} samples"]
 
 

@@ -1,6 +1,8 @@
 """A check of whatever a user's word names: an artifact with its layers, or a bare file by what can be said of it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,12 +20,17 @@ from edgekit.devices.push import collecting, stage
 from edgekit.errors import UsageError
 from edgekit.formats.layers import kept_layers
 from edgekit.formats.names import file_endings
+from edgekit.formats.pack import wrap
 from edgekit.formats.vectors import read_vectors
 from edgekit.pipeline.alone import bench_on, staged
 from edgekit.pipeline.events import Event, Listener, silent
+from edgekit.pipeline.fitting import fitting_target
 from edgekit.pipeline.held import held
+from edgekit.pipeline.usable import usable_targets
 from edgekit.store.artifacts import DESCRIPTION, ArtifactStore, read_artifact
 from edgekit.store.scratch import scratch
+
+BARE = "edgekit did not make this file: it is compared with what it gives on this computer, and has no layer table"
 
 
 def check(
@@ -36,10 +43,12 @@ def check(
     Raises: UsageError if there is none; ArtifactError if it is damaged, or its runtime refuses it; LeaseError,
     DeviceError, MeasureError, UnreachableError.
     """
-    artifact, folder = placed(text, store)
-    listen(Event(stage="evaluate", text=f"running {artifact.id[:12]} on this computer"))
-    found = check_on_host(artifact, folder)
-    return found if device is None else _on_device(artifact, folder, device, found, wait_s, listen)
+    with placed(text, store, device) as (artifact, folder):
+        listen(Event(stage="evaluate", text=f"running {artifact.id[:12]} on this computer"))
+        found = check_on_host(artifact, folder)
+        if artifact.provenance is None and artifact.layers is None:
+            found = msgspec.structs.replace(found, reference="file", notes=(BARE,))
+        return found if device is None else _on_device(artifact, folder, device, found, wait_s, listen)
 
 
 def _on_device(
@@ -80,18 +89,28 @@ def _with_saturation(found: Checked, target: Target, features: tuple[str, ...]) 
     )
 
 
-def placed(text: str, store: ArtifactStore) -> tuple[Artifact, Path]:
-    """The artifact that `text` names, and where its files are. Raises: as `check`."""
+@contextmanager
+def placed(text: str, store: ArtifactStore, device: Device | None = None) -> Iterator[tuple[Artifact, Path]]:
+    """The artifact that `text` names, and where its files are; of a bare file one made for the while.
+
+    Raises: as `check`.
+    """
     path = Path(text)
+    kind = path.suffix.removeprefix(".")
     folder = path.parent if path.is_file() and (path.parent / DESCRIPTION).is_file() else path
     if folder.is_dir():
         artifact = read_artifact(folder)
         if path is not folder and path.name not in {entry.path for entry in artifact.files}:
             raise UsageError(f"{text}: the artifact in its folder has no such file: name the folder")
-        return artifact, folder
-    if path.is_file():
-        raise UsageError(f"{text}: no artifact: want an id, an artifact's folder, or a file in one")
-    if path.suffix.removeprefix(".") in file_endings() or os.sep in text:
+        yield artifact, folder
+    elif path.is_file():
+        if kind not in file_endings():
+            raise UsageError(f"{text}: want a model file that ends in .{', .'.join(file_endings())}, or a folder")
+        target = fitting_target(device, kind) if device else next(t for t in usable_targets() if t.format == kind)
+        with scratch() as made:
+            yield wrap(path, target, made / "artifact"), made / "artifact"
+    elif kind in file_endings() or os.sep in text:
         raise UsageError(f"{text}: no such file or folder")
-    artifact = store.find(text)
-    return artifact, store.folder(artifact)
+    else:
+        artifact = store.find(text)
+        yield artifact, store.folder(artifact)
