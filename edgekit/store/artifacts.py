@@ -245,7 +245,7 @@ class ArtifactStore:
 
 
 def _add_layers(artifact: Artifact, folder: Path, place: Path) -> None:
-    """Puts the layer values of `folder` beside an artifact at `place` that has none: they are no part of its content."""
+    """Puts the layer values of `folder` beside an artifact at `place` that has none: they are no part of its id."""
     entry = artifact.layers
     if entry is None or not (folder / entry.path).is_file() or (place / entry.path).is_file():
         return
