@@ -3,7 +3,7 @@
 import base64
 import binascii
 import zlib
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -109,6 +109,15 @@ class EnergyLine(Noun, frozen=True, kw_only=True):
     calls: int
 
 
+class InsideLine(Noun, frozen=True, kw_only=True):
+    """What a form has at one tap: (places, units), zlib, base64."""
+
+    index: int
+    dtype: Literal["int8", "uint8", "int16", "uint16", "int32", "int64", "bool", "float16", "float32", "float64"]
+    shape: tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=0)]]
+    data: str
+
+
 class Line(Noun, frozen=True, kw_only=True):
     """Any line of the agent."""
 
@@ -120,6 +129,7 @@ class Line(Noun, frozen=True, kw_only=True):
     compiled: CompiledLine | None = None
     farmed: FarmedLine | None = None
     vectors: tuple[float, ...] | None = None
+    inside: InsideLine | None = None
     window: WindowLine | None = None
     energy: EnergyLine | None = None
     done: bool | None = None
@@ -155,7 +165,7 @@ def unpacked(text: str, device: str) -> bytes:
         inflate = zlib.decompressobj()
         data = inflate.decompress(base64.b64decode(text, validate=True), GRAPH_LIMIT_BYTES)
     except (binascii.Error, zlib.error, ValueError) as error:
-        raise MeasureError(f"{device}: the agent sent a graph that cannot be unpacked: {error}") from None
+        raise MeasureError(f"{device}: the agent sent what cannot be unpacked: {error}") from None
     if not inflate.eof:
-        raise MeasureError(f"{device}: the agent sent a graph that is cut short or above {GRAPH_LIMIT_BYTES} bytes")
+        raise MeasureError(f"{device}: the agent sent what is cut short or above {GRAPH_LIMIT_BYTES} bytes")
     return data

@@ -1,5 +1,6 @@
 """Measuring on one device through its agent: rounds, memory, what the runtime compiled, op prices, test vectors."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from edgekit.bench.lines import AGENT_SCHEMA, Line, NodeLine, State, decode, packed, unpacked
 from edgekit.bench.prices import Alone, alone, farm_prices, to_farm, trace_prices, without_overhead
@@ -41,6 +43,8 @@ TRACE_CALLS = 20
 FARM_ROUNDS = 15
 FARM_TOGETHER = 3
 """Ops timed against each other: two files each, and more than six files at once slow each other."""
+INSIDE_S = 300.0
+"""Seconds that a device may take for a form's test vectors."""
 COMPILE_S = 60.0
 """Seconds that a device may take for one form, at most."""
 
@@ -159,6 +163,24 @@ class Bench:
     def vectors(self, form: Form) -> tuple[float, ...]:
         """The largest difference of each output from what the host computed, over the form's test vectors."""
         return next(line.vectors for line in list(self._ask("vectors", timeout_s=300, forms=[form])) if line.vectors)
+
+    def inside(self, form: Form, taps: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, ...]:
+        """What the form gives for its inputs at each tap (see `ondevice/agent/inside.py`): (places, units).
+
+        Raises: DeviceError, MeasureError.
+        """
+        found: dict[int, np.ndarray] = {}
+        for line in self._ask("inside", timeout_s=INSIDE_S, forms=[form], taps=taps):
+            if (got := line.inside) is not None:
+                data = unpacked(got.data, self.transport.name)
+                if len(data) != math.prod(got.shape) * np.dtype(got.dtype).itemsize:
+                    raise MeasureError(f"{self.transport.name}: the agent sent {len(data)} bytes for {got.shape}")
+                found[got.index] = np.frombuffer(data, got.dtype).reshape(got.shape)
+        if sorted(found) != list(range(len(taps))):
+            raise MeasureError(
+                f"{self.transport.name}: the agent gave {len(found)} values of the {len(taps)} asked for"
+            )
+        return tuple(found[i] for i in range(len(taps)))
 
     def sustained(
         self, form: Form, for_s: float, *, on_window: Callable[[Window], None] = lambda window: None

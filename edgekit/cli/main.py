@@ -32,6 +32,7 @@ COMMANDS = {
     "profile": "One artifact on a device by itself: cold, steady, sustained.",
     "compress": "Apply a recipe to a model and say what it costs.",
     "convert": "Build an artifact for a target.",
+    "check": "Whether an artifact computes what was scored, layer by layer.",
     "push": "Install an artifact on a device.",
     "report": "Write a study's page again, or list the studies.",
     "artifacts": "What is in the store, and whether it is sound.",

@@ -16,7 +16,9 @@ from edgekit.models.program import Program
 decomposed = torch.ops.quantized_decomposed
 
 
-class _Dividing(Interpreter):
+class Dividing(Interpreter):
+    """Runs a quantized program as the formats compute it; its parameters in float64 (`in_float64`)."""
+
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """As torch, but for quantize and dequantize."""
         if target is decomposed.quantize_per_tensor.default:
@@ -34,20 +36,25 @@ class _Dividing(Interpreter):
 
 def reference_outputs(program: Program, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """The outputs of `program` for inputs with the sample first, in float32; several calls of its own batch."""
-    module = program.exported.module(check_guards=False)
-    for name, value in list(module.named_parameters()) + list(module.named_buffers()):
-        if value.is_floating_point():
-            owner, _, leaf = name.rpartition(".")
-            setattr(module.get_submodule(owner), leaf, _parameter(value))
+    module = in_float64(program.exported.module(check_guards=False))
     batch = program.spec.inputs[0].shape[0]
     parts = []
     with torch.no_grad():
         for start in range(0, len(inputs[0]) - batch + 1, batch):
             feed = [torch.from_numpy(np.ascontiguousarray(a[start : start + batch])) for a in inputs]
-            result = _Dividing(module).run(*(t.double() if t.is_floating_point() else t for t in feed))
+            result = Dividing(module).run(*(t.double() if t.is_floating_point() else t for t in feed))
             outputs = (result,) if isinstance(result, Tensor) else tuple(result)
             parts.append([t.to(torch.float32).numpy() if t.is_floating_point() else t.numpy() for t in outputs])
     return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+
+
+def in_float64(module: torch.nn.Module) -> torch.nn.Module:
+    """`module`, changed in place: its own parameters and buffers in float64."""
+    for name, value in list(module.named_parameters()) + list(module.named_buffers()):
+        if value.is_floating_point():
+            owner, _, leaf = name.rpartition(".")
+            setattr(module.get_submodule(owner), leaf, _parameter(value))
+    return module
 
 
 def output_steps(program: Program) -> tuple[float | None, ...]:

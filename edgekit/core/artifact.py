@@ -4,7 +4,7 @@ from edgekit.core.model import TensorSpec
 from edgekit.core.noun import Noun, digest
 from edgekit.core.recipe import Recipe
 
-ARTIFACT_SCHEMA = 1
+ARTIFACT_SCHEMA = 2
 
 
 class FileEntry(Noun, frozen=True, kw_only=True):
@@ -32,6 +32,7 @@ class Artifact(Noun, frozen=True, kw_only=True):
 
     `model_file` is what a runtime loads; `vectors` an .npz of inputs and of the outputs that the host's
     quantized program gives for them (`in_0`, …, `out_0`, …); `key` what it was made from, for finding it again.
+    `layers` is what the host computes at each layer, for `edgekit check`: kept beside the files, sent to no device.
     """
 
     schema: int = ARTIFACT_SCHEMA
@@ -47,6 +48,7 @@ class Artifact(Noun, frozen=True, kw_only=True):
     outputs: tuple[TensorSpec, ...] = ()
     requires: tuple[tuple[str, str], ...] = ()
     provenance: Provenance | None = None
+    layers: FileEntry | None = None
 
     @property
     def size_bytes(self) -> int:

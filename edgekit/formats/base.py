@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from edgekit.core.layer import LayerSpec
 from edgekit.core.model import TensorSpec
+from edgekit.core.noun import Noun
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, TargetError
 from edgekit.formats.names import format_entries, format_names
@@ -59,6 +61,57 @@ class Remarks(Protocol):
         """
 
 
+class Tap(Noun, frozen=True, kw_only=True):
+    """Which output of a file is a layer's value; `order` transposes it to torch's layout."""
+
+    layer: str
+    place: int
+    order: tuple[int, ...] = ()
+
+
+class Probe(NamedTuple):
+    """A copy of a file that shows what is inside as outputs behind its own `outputs`, and which layer is where."""
+
+    path: Path
+    outputs: int
+    taps: tuple[Tap, ...]
+
+
+class Inside(NamedTuple):
+    """A model's own outputs, and by its name what each layer gives, in torch's layout: batch after batch."""
+
+    outputs: tuple[np.ndarray, ...]
+    layers: dict[str, np.ndarray]
+
+
+@runtime_checkable
+class ShowsLayers(Protocol):
+    """A back end that can show the values inside a file."""
+
+    def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
+        """What a file gives for whole batches of inputs at those of `layers` that it has; `folder` is for scratch.
+
+        Called in a child process. Raises: ArtifactError.
+        """
+
+
+@runtime_checkable
+class Probes(Protocol):
+    """A back end whose files can be changed so that they show what is inside, on a device too."""
+
+    def probe(self, path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe:
+        """A copy in `folder` of the file at `path` that shows those of `layers` that it has.
+
+        Called in a child process. Raises: ArtifactError.
+        """
+
+
+def opened(probe: Probe, given: Sequence[np.ndarray]) -> Inside:
+    """What a probe's outputs say."""
+    layers = {t.layer: given[t.place].transpose(t.order) if t.order else given[t.place] for t in probe.taps}
+    return Inside(tuple(given[: probe.outputs]), layers)
+
+
 def fixed(name: str, sizes: Sequence[object], dtype: str, path: Path) -> TensorSpec:
     """An input of a file: a batch that is free (no number, or below 1) is 1.
 
@@ -88,7 +141,8 @@ def in_batches(
         if missing := batch - len(feed[0]):
             feed = tuple(np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in feed)
         parts.append(call(feed))
-    return tuple(np.concatenate(arrays)[:count] for arrays in zip(*parts, strict=True))
+    whole = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return tuple(array[:count] if count % batch else array for array in whole)
 
 
 def get_format(name: str) -> Format:

@@ -11,11 +11,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from edgekit.core.layer import LayerSpec
 from edgekit.core.model import TensorSpec
 from edgekit.core.noun import digest
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError
-from edgekit.formats.base import fixed, in_batches
+from edgekit.formats.base import Inside, Probe, fixed, in_batches, opened
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
@@ -114,6 +115,17 @@ class OnnxFormat:
             )  # fmt: skip
         except Exception as error:
             raise ArtifactError(f"{path.name}: onnxruntime refuses it: {_first_line(error)}") from error
+
+    def probe(self, path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe:
+        """As `Probes.probe`."""
+        from edgekit.formats.onnx_values import probe_onnx
+
+        return probe_onnx(path, layers, folder)
+
+    def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
+        """As `ShowsLayers.inside`."""
+        probe = self.probe(path, layers, folder)
+        return opened(probe, self.run(probe.path, inputs))
 
     def _session(self, path: Path, threads: int) -> Any:
         """Raises: ArtifactError if onnxruntime refuses the file."""

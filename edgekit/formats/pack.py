@@ -13,6 +13,7 @@ from edgekit.core.target import Target
 from edgekit.errors import ArtifactError
 from edgekit.formats.base import get_format
 from edgekit.formats.child import call_in_child
+from edgekit.formats.layers import LAYERS, make_layers, write_layers
 from edgekit.formats.vectors import Vectors, make_vectors, synthetic, write_vectors
 from edgekit.models.data import Samples
 from edgekit.store.artifacts import DESCRIPTION
@@ -29,7 +30,8 @@ def package(
     folder: Path, key: str, name: str, provenance: Provenance | None = None,
     samples: Samples | None = None, seed: int = 0,
 ) -> Artifact:  # fmt: skip
-    """Writes an artifact into `folder`: the model file, test vectors of `program`, artifact.json.
+    """Writes an artifact into `folder`: the model file, test vectors of `program`, what it computes at each layer
+    for them, artifact.json.
 
     `samples` are ones that the user named for test vectors; without them the vectors are seeded noise. Equal files have
     one id, whatever `key`, `name` and `provenance` are.
@@ -37,9 +39,11 @@ def package(
     Raises: ProjectError if the samples do not fit the model.
     """
     vectors, spec = make_vectors(program, samples, seed), program.spec
+    folder.mkdir(parents=True, exist_ok=True)
+    write_layers(folder / LAYERS, make_layers(program, vectors.inputs))
     return _written(
         folder, model_file, vectors, target, inputs=spec.inputs, outputs=spec.outputs, key=key, name=name,
-        provenance=provenance,
+        provenance=provenance, layers=_entry(folder, LAYERS),
     )  # fmt: skip
 
 
@@ -82,18 +86,20 @@ def look_into(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[
 def _written(
     folder: Path, model_file: Path, vectors: Vectors, target: Target, *, inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...], key: str, name: str, provenance: Provenance | None = None,
+    layers: FileEntry | None = None,
 ) -> Artifact:  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model_file, folder / model_file.name)
     write_vectors(folder / VECTORS, vectors)
-    files = tuple(
-        FileEntry(path=n, sha256=sha256_of(folder / n), size_bytes=(folder / n).stat().st_size)
-        for n in (model_file.name, VECTORS)
-    )
+    files = tuple(_entry(folder, name) for name in (model_file.name, VECTORS))
     artifact = Artifact(
         id=content_id(files), key=key, name=name, format=target.format, target=target.name, files=files,
         model_file=model_file.name, vectors=VECTORS, inputs=inputs, outputs=outputs, requires=target.requires,
-        provenance=provenance,
+        provenance=provenance, layers=layers,
     )  # fmt: skip
     (folder / DESCRIPTION).write_bytes(to_json(artifact))
     return artifact
+
+
+def _entry(folder: Path, name: str) -> FileEntry:
+    return FileEntry(path=name, sha256=sha256_of(folder / name), size_bytes=(folder / name).stat().st_size)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekit.core.layer import LayerSpec
 from edgekit.core.model import TensorSpec
 from edgekit.core.noun import digest
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError, TargetError
-from edgekit.formats.base import fixed, in_batches
+from edgekit.formats.base import Inside, Probe, fixed, in_batches, opened
 from edgekit.formats.child import call_in_child
 from edgekit.models.extras import require
 from edgekit.store.scratch import scratch
@@ -62,6 +63,17 @@ class TfliteFormat:
             return tuple(interpreter.get_tensor(detail["index"]) for detail in gives)
 
         return in_batches(call, inputs, int(takes[0]["shape"][0]))
+
+    def probe(self, path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe:
+        """As `Probes.probe`."""
+        from edgekit.formats.tflite_values import probe_tflite
+
+        return probe_tflite(path, layers, folder)
+
+    def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
+        """As `ShowsLayers.inside`."""
+        probe = self.probe(path, layers, folder)
+        return opened(probe, self.run(probe.path, inputs))
 
     def _interpreter(self, path: Path, threads: int) -> Any:
         """Raises: ArtifactError if LiteRT refuses the file."""

@@ -21,7 +21,7 @@ def read_ops(content: bytes) -> tuple[Op, ...]:
     model = schema.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
     types = _names(schema.TensorType)
-    codes = _names(schema.BuiltinOperator)
+    codes = kind_names()
 
     def kinds(indices: object) -> tuple[str, ...]:
         return tuple(types[graph.Tensors(int(i)).Type()] if i >= 0 else "" for i in indices)  # type: ignore[attr-defined]
@@ -38,6 +38,13 @@ def read_ops(content: bytes) -> tuple[Op, ...]:
 def layer_ops(content: bytes) -> tuple[Op, ...]:
     """The ops that convolutions and linear layers become."""
     return tuple(op for op in read_ops(content) if op.name in LAYER_OPS)
+
+
+def kind_names() -> dict[int, str]:
+    """The name of each kind of op, by its number in a file."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return _names(schema.BuiltinOperator)
 
 
 def _names(kind: type) -> dict[int, str]:

@@ -28,6 +28,7 @@ RMS_BASE, RMS_PER_ROUNDING = 0.3, 2.0
 WORST_BASE, WORST_PER_ROUNDING = 2.0, 8.0
 FLOAT_ERROR = 1e-3
 DEADLINE_S = 300.0
+SO = "so it is not what the host's program computes: make it again"
 
 
 class Verdict(Noun, frozen=True, kw_only=True):
@@ -52,19 +53,16 @@ def verify(artifact: Artifact, folder: Path) -> Verdict:
 
     Raises: ArtifactError: files missing, changed or unsafe; the runtime refuses or crashes; outputs too far off.
     """
-    check_files(artifact, folder)
-    if artifact.vectors is None:
-        raise ArtifactError(f"{artifact.name}: carries no test vectors, so nothing can be verified")
-    job = {
-        "format": artifact.format, "path": str(folder / artifact.model_file), "vectors": str(folder / artifact.vectors),
-    }  # fmt: skip
+    job = job_of(artifact, folder)
     found = call_in_child(
         "edgekit.formats.verify:compare", job,
         what=f"{artifact.name}: verifying {artifact.model_file}", error=ArtifactError, deadline_s=DEADLINE_S,
     ).value  # fmt: skip
+    verdict, wrong = judged(artifact.name, found)
+    if wrong:
+        raise ArtifactError(f"{wrong[0]}, {SO}")
     back_end, path = get_format(artifact.format), folder / artifact.model_file
-    remarks = back_end.remarks(path) if isinstance(back_end, Remarks) else ()
-    return msgspec.structs.replace(_verdict(artifact.name, **found), remarks=remarks)
+    return msgspec.structs.replace(verdict, remarks=back_end.remarks(path) if isinstance(back_end, Remarks) else ())
 
 
 def verify_outputs(what: str, vectors: Vectors, got: Sequence[np.ndarray], *, float_error: float) -> Verdict:
@@ -76,15 +74,30 @@ def verify_outputs(what: str, vectors: Vectors, got: Sequence[np.ndarray], *, fl
     found = _compared(what, vectors._replace(outputs=tuple(wanted)), got, len(vectors.outputs))
     if not vectors.quantized:
         found["bounds"] = [(float_error, float_error)] * len(wanted)
-    return _verdict(what, **found)
+    verdict, wrong = judged(what, found)
+    if wrong:
+        raise ArtifactError(f"{wrong[0]}, {SO}")
+    return verdict
 
 
-def _verdict(what: str, errors: list[dict[str, Any]], bounds: list[tuple[float, float]], vectors: int) -> Verdict:
-    """Raises: ArtifactError if an error is beyond its bound."""
-    for i, (error, bound) in enumerate(zip(errors, bounds, strict=True)):
-        _judge(f"{what}: output {i}", error, bound)
-    columns = {key: tuple(e[key] for e in errors) for key in ("worst", "rms", "differing", "cosine", "in_steps")}
-    return Verdict(**columns, vectors=vectors)
+def job_of(artifact: Artifact, folder: Path) -> dict[str, Any]:
+    """The job that `compare` is given. Raises: ArtifactError: files missing, changed or unsafe, or no test vectors."""
+    check_files(artifact, folder)
+    if artifact.vectors is None:
+        raise ArtifactError(f"{artifact.name}: carries no test vectors, so nothing can be verified")
+    return {
+        "format": artifact.format, "path": str(folder / artifact.model_file), "vectors": str(folder / artifact.vectors),
+    }  # fmt: skip
+
+
+def judged(name: str, found: dict[str, Any]) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict on what `compare` found, and a line for each output that is too far off."""
+    columns = {
+        key: tuple(e[key] for e in found["errors"]) for key in ("worst", "rms", "differing", "cosine", "in_steps")
+    }
+    pairs = enumerate(zip(found["errors"], found["bounds"], strict=True))
+    lines = (_beyond(f"{name}: output {i}", error, bound) for i, (error, bound) in pairs)
+    return Verdict(**columns, vectors=found["vectors"]), tuple(line for line in lines if line)
 
 
 def compare(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
@@ -109,10 +122,16 @@ def _bounds(vectors: Vectors) -> list[tuple[float, float]]:
     """(largest RMS, largest error) of each output, in the units of `_errors`."""
     found = []
     for step, rounding in zip(vectors.steps, vectors.rounding, strict=True):
-        bound = (RMS_BASE + RMS_PER_ROUNDING * rounding, WORST_BASE + WORST_PER_ROUNDING * rounding)
-        share = (bound[0] / LEVELS, bound[1] / LEVELS) if vectors.quantized else (FLOAT_ERROR, FLOAT_ERROR)
-        found.append(bound if step else share)
+        bound = band(rounding, quantized=vectors.quantized, in_steps=bool(step))
+        found.append(bound if step else (bound[0] / LEVELS, bound[1] / LEVELS))
     return found
+
+
+def band(rounding: float, *, quantized: bool, in_steps: bool) -> tuple[float, float]:
+    """(RMS, largest error) that a value may be off by, in LSB, or where it is float in 255ths of its largest value."""
+    if quantized or in_steps:
+        return RMS_BASE + RMS_PER_ROUNDING * rounding, WORST_BASE + WORST_PER_ROUNDING * rounding
+    return FLOAT_ERROR * LEVELS, FLOAT_ERROR * LEVELS
 
 
 def _errors(got: np.ndarray, wanted: np.ndarray, step: float) -> dict[str, Any]:
@@ -129,13 +148,13 @@ def _errors(got: np.ndarray, wanted: np.ndarray, step: float) -> dict[str, Any]:
     }
 
 
-def _judge(where: str, error: dict[str, Any], bound: tuple[float, float]) -> None:
-    """Raises: ArtifactError if `error` is beyond (RMS, largest)."""
+def _beyond(where: str, error: dict[str, Any], bound: tuple[float, float]) -> str | None:
+    """What is wrong where `error` is beyond (RMS, largest); None if it is within."""
     if error["rms"] <= bound[0] and error["worst"] <= bound[1]:
-        return
+        return None
     most_rms, most = bound
     if error["in_steps"]:
         text = f"{error['worst']:.3g} steps off, RMS {error['rms']:.3g}: want at most {most:.3g} and RMS {most_rms:.3g}"
     else:
         text = f"off by {error['worst']:.2%} of its range, RMS {error['rms']:.2%}: want {most:.2%}, RMS {most_rms:.2%}"
-    raise ArtifactError(f"{where} is up to {text}, so it is not what the host's program computes: make it again")
+    return f"{where} is up to {text}"

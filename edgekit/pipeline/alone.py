@@ -56,7 +56,7 @@ def compare(
     with held(device, reason, wait_s=wait_s, listen=listen) as transport, collecting(transport, device):
         check_measures(transport, device, facts := gather(transport, device), runtime)
         bench = bench_on(transport, device, facts, Options(threads=threads, runtime=runtime), listen=listen)
-        forms = tuple(_staged(bench, transport, device, a, store) for a in (baseline, candidate))
+        forms = tuple(staged(bench, transport, device, a, store.folder(a)) for a in (baseline, candidate))
         _, conditions = bench.version()
         rounds = bench.rounds(forms, baseline.id, plan or Plan(), on_round=on_round)
         one, other = (
@@ -86,7 +86,7 @@ def profile(
     with held(device, reason, wait_s=wait_s, listen=listen) as transport, collecting(transport, device):
         check_measures(transport, device, facts := gather(transport, device), runtime)
         bench = bench_on(transport, device, facts, Options(threads=threads, runtime=runtime), listen=listen)
-        form = _staged(bench, transport, device, artifact, store)
+        form = staged(bench, transport, device, artifact, store.folder(artifact))
         _, conditions = bench.version()
         listen(Event(stage="measure", text=f"{artifact.id[:12]} in fresh loads"))
         rounds = bench.rounds((form,), artifact.id, Plan(most=LOADS, least=LOADS))
@@ -129,9 +129,8 @@ def form_of(bench: Bench, place: str, artifact: Artifact, folder: Path) -> Form:
     return form
 
 
-def _staged(bench: Bench, transport: Transport, device: Device, artifact: Artifact, store: ArtifactStore) -> Form:
-    """The artifact's files on the device, in its bench/."""
-    folder = store.folder(artifact)
+def staged(bench: Bench, transport: Transport, device: Device, artifact: Artifact, folder: Path) -> Form:
+    """The artifact's files, from `folder`, on the device, in its bench/."""
     place = stage(transport, device, {entry.path: folder / entry.path for entry in artifact.files})
     return form_of(bench, place, artifact, folder)
 

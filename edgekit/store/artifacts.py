@@ -1,6 +1,6 @@
 """The artifact store: folders of files, each known by the sha256 of its content.
 
-artifacts/content/<id>/artifact.json, model file, vectors …
+artifacts/content/<id>/artifact.json, model file, vectors …, layer values
 artifacts/keys/<key>.json        what was made from `key`: the artifact as its maker described it
 artifacts/incoming/<random>/     being copied; renamed when whole
 """
@@ -37,7 +37,7 @@ def read_artifact(folder: Path) -> Artifact:
         raise ArtifactError(f"{folder}: no artifact here, {DESCRIPTION} cannot be read ({error.strerror})") from None
     except UsageError as error:
         raise ArtifactError(str(error)) from None
-    for entry in artifact.files:
+    for entry in (*artifact.files, *((artifact.layers,) if artifact.layers else ())):
         _check_path(entry, where)
     if artifact.model_file not in {entry.path for entry in artifact.files}:
         raise ArtifactError(f"{where}: model_file must be one of its files, got {artifact.model_file!r}")
@@ -98,6 +98,7 @@ class ArtifactStore:
             if not self._is_sound(place):
                 remove_tree(place)
                 self._take_in(artifact, folder, place)
+            _add_layers(artifact, folder, place)
             _touch(place)
             write_whole(self._key_path(artifact.key), to_json(artifact))
         return artifact
@@ -241,6 +242,15 @@ class ArtifactStore:
 
     def _hidden(self) -> list[Path]:
         return [path for path in _children(self._content) if path.name.startswith(".")]
+
+
+def _add_layers(artifact: Artifact, folder: Path, place: Path) -> None:
+    """Puts the layer values of `folder` beside an artifact at `place` that has none: they are no part of its id."""
+    entry = artifact.layers
+    if entry is None or not (folder / entry.path).is_file() or (place / entry.path).is_file():
+        return
+    write_whole(place / entry.path, (folder / entry.path).read_bytes())
+    write_whole(place / DESCRIPTION, to_json(artifact))
 
 
 def _touch(place: Path) -> None:

@@ -9,6 +9,7 @@ convolution, a pooling and a linear layer. `exactness` is the share of int8 outp
 
 # ruff: noqa: D102  the names of tests are sentences
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,15 +21,19 @@ from torch import nn
 from edgekit.compress.quantize import quantize
 from edgekit.compress.reference import output_steps, reference_outputs
 from edgekit.compress.relax import mixed
+from edgekit.core.artifact import Artifact
 from edgekit.core.recipe import Quantize
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError
 from edgekit.formats.base import Format, get_format
 from edgekit.formats.child import run_model
 from edgekit.formats.names import format_names
+from edgekit.formats.pack import package
 from edgekit.models.data import Samples
 from edgekit.models.model import Model, capture
 from edgekit.models.program import Program, export
+from edgekit.store.artifacts import check_files
+from edgekit.testing.damage import DAMAGES, Damage, try_files, write_damaged
 
 BATCH = 2
 
@@ -63,10 +68,63 @@ def images(count: int, seed: int) -> Samples:
     return Samples((np.random.default_rng(seed).standard_normal((count, 3, 16, 16)).astype(np.float32),))
 
 
-class FormatContract:
-    """Every back end passes these."""
+class BadFiles:
+    """Damaged files of a back end's format: refused with a reason, or off its test vectors, or harmless."""
 
     target: ClassVar[Target]
+    bad_files: ClassVar[int] = 200
+
+    @pytest.fixture(scope="class")
+    def program(self) -> Program:
+        """The small net, all int8 in the target's numerics."""
+        return quantize(small_model(), Quantize(), self.target.numerics, images(32, seed=0))
+
+    @pytest.fixture(scope="class")
+    def sound(self, program: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The file that is damaged."""
+        return get_format(self.target.format).lower(program, self.target, tmp_path_factory.mktemp("sound"))
+
+    @pytest.fixture(scope="class")
+    def packed(self, program: Program, sound: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Path]:
+        """The artifact of that file."""
+        folder = tmp_path_factory.mktemp("packed")
+        return package(program, self.target, sound, folder=folder, key="k", name="small"), folder
+
+    def damages(self) -> Sequence[Damage]:
+        """The kinds of damage; a back end adds what only its format can suffer."""
+        return DAMAGES
+
+    def test_a_damaged_file_is_refused_or_off_its_vectors_or_harmless(
+        self, packed: tuple[Artifact, Path], tmp_path: Path
+    ) -> None:
+        artifact, folder = packed
+        sound = folder / artifact.model_file
+        files = write_damaged(sound.read_bytes(), sound.suffix, self.bad_files, tmp_path, self.damages())
+        swapped = tmp_path / f"swapped{sound.suffix}"
+        swapped.write_bytes((folder / str(artifact.vectors)).read_bytes())
+        files[swapped] = "swapped"
+        tried = try_files(artifact.format, files, folder / str(artifact.vectors), tmp_path / "log")
+        assert len(tried) == self.bad_files + 1
+        assert all(t.reason for t in tried if t.damage in ("emptied", "swapped"))
+        assert not [t for t in tried if t.reason and "no result after" in t.reason]
+        assert sum(t.reason is not None for t in tried) > len(tried) / 4
+        assert max(len((t.reason or "").splitlines()) for t in tried) == 1
+
+    def test_a_damaged_file_of_an_artifact_is_refused_by_its_hash(
+        self, packed: tuple[Artifact, Path], tmp_path: Path
+    ) -> None:
+        artifact, folder = packed
+        content = (folder / artifact.model_file).read_bytes()
+        for damage in self.damages():
+            bad = damage(content, np.random.default_rng(1))
+            (tmp_path / artifact.model_file).write_bytes(bad)
+            with pytest.raises(ArtifactError, match="damaged"):
+                check_files(artifact, tmp_path)
+
+
+class FormatContract(BadFiles):
+    """Every back end passes these."""
+
     exactness: ClassVar[float] = 1.0
     some: ClassVar[frozenset[str]] = frozenset(("depth", "down", "head"))
 
@@ -76,9 +134,9 @@ class FormatContract:
         return get_format(self.target.format)
 
     @pytest.fixture(scope="class")
-    def program(self) -> Program:
-        """The small net, all int8 in the target's numerics."""
-        return quantize(small_model(), Quantize(), self.target.numerics, images(32, seed=0))
+    def sound(self, files: tuple[Path, ...]) -> Path:
+        """The file of all layers in int8."""
+        return files[0]
 
     @pytest.fixture(scope="class")
     def files(self, back_end: Format, program: Program, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ from .calls import do_memory, do_rounds, do_vectors
 from .compiled import do_compile
 from .farm import do_farm
 from .hangup import end_when_nobody_reads
+from .inside import do_inside
 from .kernel import own_cores, state, stay_on_fast_cores
 from .lines import reason, say
 from .runtimes import RUNTIMES
@@ -31,6 +32,7 @@ JOBS = {
     "compile": do_compile,
     "farm": do_farm,
     "vectors": do_vectors,
+    "inside": do_inside,
     "sustained": do_sustained,
 }
 

@@ -185,7 +185,9 @@ def test_no_calibration_sample_reaches_an_artifact(form: str, suffix: str, tmp_p
     path = lower(program, TARGETS[form], tmp_path / "lowered")
     package(program, TARGETS[form], path, folder=tmp_path / "a", key="k", name="marked")
     found = {file.name: file.read_bytes() for file in (tmp_path / "a").rglob("*") if file.is_file()}
-    assert set(found) == {f"model.{suffix}", "vectors.npz", "artifact.json"}
+    assert set(found) == {f"model.{suffix}", "vectors.npz", "layers.npz", "artifact.json"}
+    with np.load(tmp_path / "a" / "layers.npz") as archive:
+        found |= {name: archive[name].tobytes() for name in archive.files}
     pieces = [row.tobytes() for row in samples.inputs[0].reshape(-1, 8)]
     levels = [np.rint(row * 100).astype(np.uint8).tobytes() for row in samples.inputs[0][-4:].reshape(-1, 16)]
     for content in found.values():

@@ -1,10 +1,14 @@
+import hashlib
 import json
 import os
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from edgekit.core.artifact import Artifact, FileEntry
+from edgekit.core.noun import to_json
 from edgekit.errors import ArtifactError, StoreError, UsageError
 from edgekit.store.artifacts import ArtifactStore, read_artifact
 from tests.unit.store.nouns import make_artifact
@@ -145,3 +149,59 @@ def test_a_store_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be written"):
         ArtifactStore(tmp_path / "file").add(tmp_path / "a")
     assert stat.S_ISREG((tmp_path / "file").stat().st_mode)
+
+
+def with_layers(folder: Path) -> Artifact:
+    """The artifact in `folder` with layer values beside it."""
+    (folder / "layers.npz").write_bytes(b"values")
+    entry = FileEntry(path="layers.npz", sha256=hashlib.sha256(b"values").hexdigest(), size_bytes=6)
+    made = msgspec.structs.replace(read_artifact(folder), layers=entry)
+    (folder / "artifact.json").write_bytes(to_json(made))
+    return made
+
+
+def test_layer_values_are_kept_beside_an_artifact_and_are_no_part_of_its_id(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    bare = make_artifact(tmp_path / "a")
+    made = with_layers(tmp_path / "a")
+    assert store.add(tmp_path / "a") == made
+    assert made.id == bare.id
+    assert (store.folder(made) / "layers.npz").read_bytes() == b"values"
+    assert [entry.path for entry in made.files] == ["model.onnx"]
+
+
+def test_layer_values_are_added_to_an_artifact_that_was_kept_without(store: ArtifactStore, tmp_path: Path) -> None:
+    make_artifact(tmp_path / "a")
+    store.add(tmp_path / "a")
+    made = with_layers(tmp_path / "a")
+    store.add(tmp_path / "a")
+    assert store.find(made.id) == made
+    assert (store.folder(made) / "layers.npz").read_bytes() == b"values"
+
+
+def test_an_artifact_whose_layer_values_are_gone_is_whole(store: ArtifactStore, tmp_path: Path) -> None:
+    make_artifact(tmp_path / "a")
+    made = with_layers(tmp_path / "a")
+    store.add(tmp_path / "a")
+    (store.folder(made) / "layers.npz").unlink()
+    assert store.find(made.id) == made
+    assert store.damaged() == ()
+
+
+def test_layer_values_outside_the_folder_are_refused(tmp_path: Path) -> None:
+    make_artifact(tmp_path / "a")
+    made = with_layers(tmp_path / "a")
+    outside = msgspec.structs.replace(made, layers=msgspec.structs.replace(made.layers, path="../layers.npz"))
+    (tmp_path / "a" / "artifact.json").write_bytes(to_json(outside))
+    with pytest.raises(ArtifactError, match="must stay inside the folder"):
+        read_artifact(tmp_path / "a")
+
+
+def test_an_artifact_of_schema_1_is_read(tmp_path: Path) -> None:
+    made = make_artifact(tmp_path / "a")
+    said = json.loads((tmp_path / "a" / "artifact.json").read_text())
+    said["schema"] = 1
+    del said["layers"]
+    (tmp_path / "a" / "artifact.json").write_text(json.dumps(said))
+    assert msgspec.structs.replace(read_artifact(tmp_path / "a"), schema=made.schema) == made

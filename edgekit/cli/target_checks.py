@@ -1,0 +1,104 @@
+"""What `edgekit doctor --target` looks at: whether this computer can build for a target, prove it, and measure it."""
+
+import shutil
+from collections.abc import Iterator
+
+from edgekit.catalog import get_target
+from edgekit.cli.checks import EXTRAS, Check, package_versions
+from edgekit.core.device import Device
+from edgekit.core.firmware import mismatches
+from edgekit.core.target import Target
+from edgekit.devices.inventory import LOCAL, devices, get_device
+from edgekit.devices.runtimes import RUNTIMES
+from edgekit.errors import EdgekitError
+from edgekit.formats.names import format_names
+
+EXTRA_OF = {"tensorrt": "onnx"}
+"""The extra of a format that has none of its own name."""
+PROVES = {
+    "onnx": ("onnxruntime", "onnxruntime runs the file itself"),
+    "tflite": ("ai-edge-litert", "LiteRT runs the file itself"),
+    "tensorrt": (
+        "onnxruntime",
+        "onnxruntime runs the ONNX file that the engine is built from; the engine never runs here",
+    ),
+}
+"""What proves a format's files on this computer: a package, and what it does."""
+TOOLS = {
+    "vitis_ai": (
+        "vai_c_xir",
+        "the compiler of AMD's Vitis AI container: start edgekit in it, or put vai_c_xir on the path",
+    ),
+}
+"""A vendor's tool that a format's files are compiled with here, and where it comes from."""
+
+
+def target_checks(name: str, *, reach: bool) -> tuple[Check, ...]:
+    """What it takes to build for the target called `name`, and to measure there; with `reach` its devices are asked.
+
+    Raises: TargetError if there is no such target.
+    """
+    target = get_target(name)
+    return (_target(target), *_build(target), *_measure(target), *_devices(target, reach=reach))
+
+
+def _target(target: Target) -> Check:
+    holds = ", ".join(target.numerics.precisions)
+    needs = ", ".join(f"{key} {value}" for key, value in target.requires) or "nothing"
+    return Check(what="target", state="ok", found=f"{target.title}: {holds}; requires {needs}")
+
+
+def _build(target: Target) -> Iterator[Check]:
+    """Whether a file for the target can be written and proved here."""
+    if target.format not in format_names():
+        fix = "`edgekit targets list` shows the targets that can be built for"
+        yield Check(what="build", state="bad", found=f"no back end for format {target.format} yet", fix=fix)
+        return
+    extra = EXTRA_OF.get(target.format, target.format)
+    found = package_versions((*EXTRAS["compress"], *EXTRAS.get(extra, ())))
+    lacking = [package for package, number in found.items() if number is None]
+    fix = f"pip install 'edgekit[{extra}]'" if lacking else ""
+    words = f"no {', '.join(lacking)}" if lacking else ", ".join(f"{p} {n}" for p, n in found.items())
+    yield Check(what="build", state="bad" if lacking else "ok", found=words, fix=fix)
+    if target.format in TOOLS and shutil.which(TOOLS[target.format][0]) is None:
+        tool, fix = TOOLS[target.format]
+        yield Check(what=f"compile with {tool}", state="bad", found=f"no {tool} on the path", fix=fix)
+    package, does = PROVES.get(target.format, ("", "nothing runs its files here: packaged, not run"))
+    there = not package or package_versions((package,))[package] is not None
+    fix = "" if there else f"pip install 'edgekit[{extra}]'"
+    yield Check(what="prove", state="ok" if there else "missing", found=does if there else f"no {package}", fix=fix)
+
+
+def _measure(target: Target) -> Iterator[Check]:
+    if target.build == "device":
+        yield Check(what="compile", state="ok", found=f"there: the device builds it with {target.runtime}")
+    if target.runtime not in RUNTIMES:
+        fix = "`edgekit targets list` shows the targets that can be measured"
+        yield Check(what="measure", state="missing", found=f"nothing that measures with {target.runtime} yet", fix=fix)
+
+
+def _devices(target: Target, *, reach: bool) -> Iterator[Check]:
+    """The devices of the inventory for the target, and whether they still hold what it requires."""
+    known = [device for device in devices() if target.name in device.targets]
+    if reach and (here := _asked(target, get_device(LOCAL))).state == "ok":
+        yield here
+    elif not known:
+        fix = "edgekit devices add NAME USER@HOST"
+        yield Check(what="devices", state="missing", found="none of the inventory is for this target", fix=fix)
+    for device in known:
+        yield _asked(target, device) if reach else Check(what=f"device {device.name}", state="ok", found="not asked")
+
+
+def _asked(target: Target, device: Device) -> Check:
+    from edgekit.devices.connect import connect
+    from edgekit.devices.facts import gather
+
+    what, fix = f"device {device.name}", f"edgekit devices probe {device.name}"
+    try:
+        with connect(device) as transport:
+            facts = gather(transport, device)
+    except EdgekitError as error:
+        return Check(what=what, state="missing", found=str(error), fix=fix)
+    if wrong := mismatches(target.requires, facts.provides()):
+        return Check(what=what, state="bad", found="; ".join(wrong), fix=fix)
+    return Check(what=what, state="ok", found="holds all that the target requires")

@@ -1,0 +1,189 @@
+"""What a program computes at each of its layers: as a float model, quantized by the reference, and in float32."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from operator import getitem
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.fx import GraphModule, Interpreter, Node
+
+from edgekit.compress.quantizer import ACTIVATIONS, LAYERS, MOVES
+from edgekit.compress.reference import Dividing, in_float64
+from edgekit.compress.relax import DEQUANTIZES, QUANTIZES, float_parameters, parameter_of, relax_, set_parameter_
+from edgekit.core.layer import LayerSpec
+from edgekit.models.program import Program
+
+aten = torch.ops.aten
+POOLS = frozenset((aten.max_pool2d.default, aten.avg_pool2d.default, aten.upsample_nearest2d.vec))
+SILENT = MOVES - POOLS
+"""Ops that only move values: a layer of their own would say what the one before said."""
+FUSED = ACTIVATIONS | {aten.batch_norm.default, aten.relu_.default, aten.hardtanh_.default, aten.relu6_.default}
+"""What formats run as one with the op before."""
+
+
+class Watched(NamedTuple):
+    """A layer, and the node whose float value its result is."""
+
+    layer: LayerSpec
+    made: str
+
+
+class LayerValues(NamedTuple):
+    """What one layer gives for a batch: as a float model, by the reference, and summed in float32.
+
+    The last two are integers where the layer is quantized.
+    """
+
+    floats: np.ndarray
+    exact: np.ndarray
+    rough: np.ndarray
+
+
+def watched(program: Program) -> tuple[Watched, ...]:
+    """The layers of `program`, and every op between them that computes, in order of execution.
+
+    An exporter renames what is behind an op that works in place, so float values then have no name to be found by.
+    """
+    of = parameter_of(program.exported)
+    names = {n: t.name for n, t in zip(_outputs(program), program.spec.outputs, strict=True)}
+    if not any(str(n.target).partition(".default")[0].endswith("_") for n in _computing(program.exported.graph)):
+        names = {n: n.name for n in _computing(program.exported.graph)} | names
+    found: list[Watched] = []
+    taken: dict[str, int] = {}
+    for node in _computing(program.exported.graph):
+        if not _begins(node) or _is_silent(node):
+            continue
+        end = _end_of_unit(node)
+        module, name = _name(node, of)
+        taken[name] = taken.get(name, 0) + 1
+        again = f"#{taken[name]}" if taken[name] > 1 else ""
+        found.append(Watched(_spec(f"{name}{again}", module, node, end, names), end.name))
+    return tuple(found)
+
+
+def layer_values(program: Program, inputs: tuple[np.ndarray, ...]) -> Iterator[dict[str, LayerValues]]:
+    """By the layer's name, what each gives for one batch of `inputs` after the other."""
+    rows = watched(program)
+    plain, exact, floats = (program.exported.module(check_guards=False) for _ in range(3))
+    in_float64(exact)
+    for name, value in float_parameters(program, frozenset()).items():
+        set_parameter_(floats, name, torch.from_numpy(np.array(value)))
+    if program.int8:
+        relax_(floats, frozenset())
+    names = _renamed(program.exported.graph, plain.graph)
+    of_float = _renamed(program.exported.graph, floats.graph, keep=_computes)
+    values = {row.layer.name: names[_node_named(program, row)] for row in rows}
+    made = {row.layer.name: of_float[row.made] for row in rows}
+    batch = program.spec.inputs[0].shape[0]
+    for start in range(0, len(inputs[0]) - batch + 1, batch):
+        feed = [torch.from_numpy(np.ascontiguousarray(a[start : start + batch])) for a in inputs]
+        wide = [t.double() if t.is_floating_point() else t for t in feed]
+        with torch.no_grad():
+            in_floats = _recorded(Interpreter, floats, feed, made)
+            by_reference = _recorded(Dividing, exact, wide, values)
+            in_float32 = _recorded(Interpreter, plain, feed, values)
+        yield {name: LayerValues(in_floats[name], by_reference[name], in_float32[name]) for name in made}
+
+
+def _recorded(
+    kind: type[Interpreter], module: GraphModule, feed: list[torch.Tensor], nodes: Mapping[str, str]
+) -> dict[str, np.ndarray]:
+    """What the `nodes` (by the name that the caller gives each) of `module` give for `feed`."""
+    wanted = set(nodes.values())
+    kept: dict[str, np.ndarray] = {}
+
+    class Recording(kind):  # type: ignore[valid-type, misc]
+        def run_node(self, n: Node) -> Any:
+            result = super().run_node(n)
+            if n.name in wanted:
+                kept[n.name] = result.numpy().astype(np.float32) if result.is_floating_point() else result.numpy()
+            return result
+
+    Recording(module).run(*feed)
+    return {name: kept[node] for name, node in nodes.items()}
+
+
+def _renamed(old: torch.fx.Graph, new: torch.fx.Graph, keep: Any = lambda node: True) -> dict[str, str]:
+    """The names that the calls of `old` have in `new`, a graph of the same calls in the same order."""
+    pairs = ([n for n in graph.nodes if n.op == "call_function" and keep(n)] for graph in (old, new))
+    return {before.name: after.name for before, after in zip(*pairs, strict=True)}
+
+
+def _node_named(program: Program, row: Watched) -> str:
+    return row.layer.value if row.layer.step else row.made
+
+
+def _outputs(program: Program) -> list[Node]:
+    output: Any = next(node for node in program.exported.graph.nodes if node.op == "output")
+    return list(output.args[0])
+
+
+def _computes(node: Node) -> bool:
+    return node.target not in QUANTIZES and node.target not in DEQUANTIZES
+
+
+def _computing(graph: torch.fx.Graph) -> Iterable[Node]:
+    return (n for n in graph.nodes if n.op == "call_function" and _computes(n))
+
+
+def _is_silent(node: Node) -> bool:
+    value = node.meta.get("val")
+    return node.target in SILENT | {getitem} or not isinstance(value, torch.Tensor) or not value.is_floating_point()
+
+
+def _end_of_unit(node: Node) -> Node:
+    """The last node of those that formats run as one with `node`: its normalization and its activation."""
+    while len(node.users) == 1 and (user := next(iter(node.users))).target in FUSED:
+        node = user
+    return node
+
+
+def _begins(node: Node) -> bool:
+    """Whether no other node has `node` in its unit."""
+    before = node.all_input_nodes[0] if node.all_input_nodes else node
+    return not (node.target in FUSED and before.op == "call_function" and _computes(before) and len(before.users) == 1)
+
+
+def _name(node: Node, of: Any) -> tuple[str, str]:
+    """The module of an op, and its name: of a layer the module's, of any other op the module's and the op's."""
+    weight = node.args[1] if node.target in LAYERS else None
+    while isinstance(weight, Node) and of(weight) is None and weight.op == "call_function":
+        weight = weight.args[0]
+    if isinstance(weight, Node) and (parameter := of(weight)) is not None:
+        name = str(parameter).removesuffix(".weight")
+        return name, name
+    around = [entry[0] for entry in (node.meta.get("nn_module_stack") or {}).values() if entry[0]]
+    return "".join(around[-1:]), ".".join((*around[-1:], _op(node)))
+
+
+def _op(node: Node) -> str:
+    """The op's name as torch has it: `conv2d`."""
+    return str(node.target).removeprefix("aten.").partition(".")[0]
+
+
+def _spec(name: str, module: str, node: Node, end: Node, names: Mapping[Node, str]) -> LayerSpec:
+    shape = tuple(end.meta["val"].shape)
+    axis = len(shape) - 1 if node.target is aten.linear.default or len(shape) < 3 or _is_matrix(node) else 1
+    quantizes = [user for user in end.users if user.target in QUANTIZES]
+    if len(quantizes) == len(end.users) > 0:
+        step, zero = float(np.float32(quantizes[0].args[1])), int(quantizes[0].args[2])  # type: ignore[arg-type]
+        return LayerSpec(
+            name=name,
+            op=_op(node),
+            module=module,
+            call=node.name,
+            value=quantizes[0].name,
+            shape=shape,
+            axis=axis,
+            step=step,
+            zero=zero,
+        )
+    return LayerSpec(
+        name=name, op=_op(node), module=module, call=node.name, value=names.get(end, ""), shape=shape, axis=axis
+    )
+
+
+def _is_matrix(node: Node) -> bool:
+    """Whether units lie along the last axis: tokens, not images."""
+    return len(node.meta["val"].shape) == 3 and node.target is not aten.conv1d.default
