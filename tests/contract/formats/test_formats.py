@@ -16,3 +16,7 @@ class TestTflite(FormatContract):
 
 class TestTensorRt(FormatContract):
     target = get_target("tensorrt-jetson-orin-8.5")
+
+
+class TestCoreMl(FormatContract):
+    target = get_target("coreml-apple-silicon")
