@@ -17,7 +17,6 @@ from edgekit.errors import ArtifactError, TargetError
 from edgekit.formats.base import fixed, in_batches
 from edgekit.formats.child import call_in_child
 from edgekit.formats.mlpackage import NAME, read_package
-from edgekit.models.extras import require
 from edgekit.store.scratch import scratch
 
 if TYPE_CHECKING:
@@ -78,7 +77,6 @@ def read(path: Path) -> "MilProgram":
 
     Raises: ArtifactError if it is damaged, no ML program, or has what the evaluator does not know; MissingExtraError.
     """
-    require("coremltools", extra=CoreMlFormat.extra)
     from edgekit.formats.mil import read_program
 
     package = read_package(path)

@@ -1,5 +1,6 @@
 """Writes a program as a Core ML package by coremltools, and looks what became of it. Runs in a child process."""
 
+import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[s
     Raises: ConvertError with the module, the line of the model's source and the op that cannot be converted;
     MissingExtraError.
     """
+    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]  # seconds, and only for models of its own
     require("coremltools", extra="coreml")
     from edgekit.compress.relax import mixed
     from edgekit.formats.crossing import read_program

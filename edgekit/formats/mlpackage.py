@@ -6,10 +6,14 @@ that its weights. Nothing is ever unpacked to be read, so paths inside a zip lea
 
 import hashlib
 import json
+import sys
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from edgekit.errors import ArtifactError
@@ -21,6 +25,7 @@ MOST_BYTES = 4 << 30
 _ROOT, _DATA, _AUTHOR = "model.mlpackage", "Data", "com.apple.CoreML"
 _SPEC, _WEIGHTS = "model.mlmodel", "weights"
 _MOMENT = (1980, 1, 1, 0, 0, 0)
+_MESSAGES = "edgekit.formats.coremltools_proto"
 _Read = Callable[[], bytes]
 
 
@@ -124,8 +129,7 @@ def _packed(files: Mapping[str, _Read], path: Path) -> Package:
 
 
 def _spec(content: bytes, path: Path) -> Any:
-    proto = require("coremltools.proto", extra="coreml")
-    spec = proto.Model_pb2.Model()
+    spec = _messages().Model()
     try:
         spec.ParseFromString(content)
     except Exception as error:  # noqa: BLE001  protobuf's own kinds differ by its version
@@ -133,6 +137,21 @@ def _spec(content: bytes, path: Path) -> Any:
     if spec.WhichOneof("Type") is None:
         raise ArtifactError(f"{path.name}: its model is no Core ML specification: it has no type")
     return spec
+
+
+def _messages() -> Any:
+    """coremltools' messages alone, without coremltools, which takes ten seconds to import.
+
+    Raises: MissingExtraError.
+    """
+    found = find_spec("coremltools")
+    if found is None or not found.submodule_search_locations:
+        return require("coremltools.proto.Model_pb2", extra="coreml")
+    if _MESSAGES not in sys.modules:
+        package = ModuleType(_MESSAGES)
+        package.__path__ = [str(Path(place) / "proto") for place in found.submodule_search_locations]
+        sys.modules[_MESSAGES] = package
+    return import_module(f"{_MESSAGES}.Model_pb2")
 
 
 def _no_file(path: Path) -> Callable[[str], bytes]:
