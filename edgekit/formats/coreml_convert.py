@@ -1,6 +1,5 @@
 """Writes a program as a Core ML package by coremltools, and looks what became of it. Runs in a child process."""
 
-import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +27,12 @@ def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[s
     Raises: ConvertError with the module, the line of the model's source and the op that cannot be converted;
     MissingExtraError.
     """
-    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]  # seconds, and only for models of its own
     require("coremltools", extra="coreml")
     from edgekit.compress.relax import mixed
     from edgekit.formats.crossing import read_program
 
     keep_weights_narrow_()
+    keep_gelus_form_()
     program = read_program(Path(job["program"]))
     for layers, name in job["files"]:
         int8, path = frozenset(layers), Path(name)
@@ -66,6 +65,20 @@ def keep_weights_narrow_() -> None:
     for name, function in ((_QUANTIZE, quantize), (_DEQUANTIZE, dequantize)):
         function.__name__ = f"edgekit_{function.__name__}_per_channel"
         register_torch_op(torch_alias=[name, name.replace(".", "::")], override=True)(function)
+
+
+def keep_gelus_form_() -> None:
+    """Makes coremltools, in this process, see which GELU is meant: 9.0 takes every one of a program to be exact."""
+    from coremltools.converters.mil import Builder as mb  # noqa: N813
+    from coremltools.converters.mil import register_torch_op
+    from coremltools.converters.mil.frontend.torch.ops import _get_inputs
+
+    def gelu(context: Any, node: Any) -> None:
+        form = (node.kwinputs or {}).get("approximate", ("none",))[0]
+        mode = "TANH_APPROXIMATION" if form == "tanh" else "EXACT"
+        context.add(mb.gelu(x=_get_inputs(context, node)[0], mode=mode, name=node.name))
+
+    register_torch_op(override=True)(gelu)
 
 
 def _write(program: "Program", path: Path) -> None:

@@ -111,6 +111,12 @@ def _pad(args: Arguments) -> Tensor:
     return F.pad(x, last_first, mode=_PAD_MODES[mode])
 
 
+def _crop(args: Arguments) -> Tensor:
+    (top, bottom), (left, right) = (ints(args[name]) for name in ("crop_height", "crop_width"))
+    h, w = args["x"].shape[-2:]
+    return args["x"][..., top : h - bottom, left : w - right]
+
+
 def _depth_to_space(args: Arguments) -> Tensor:
     """The depth is taken apart as block, block, channel (pixel_shuffle: channel, block, block)."""
     n, c, h, w = args["x"].shape
@@ -223,7 +229,7 @@ def _sliding_windows(args: Arguments) -> Tensor:
 SHAPES: dict[str, Kernel] = {
     "reshape": _reshape, "squeeze": _squeeze, "expand_dims": _expand_dims, "concat": _concat, "split": _split,
     "slice_by_index": _slice_by_index, "slice_by_size": _slice_by_size, "gather": _gather, "gather_nd": _gather_nd,
-    "gather_along_axis": _gather_along_axis, "pad": _pad, "depth_to_space": _depth_to_space,
+    "gather_along_axis": _gather_along_axis, "pad": _pad, "crop": _crop, "depth_to_space": _depth_to_space,
     "space_to_depth": _space_to_depth, "upsample_bilinear": _upsample_bilinear, "topk": _topk, "argsort": _argsort,
     "one_hot": _one_hot, "cumsum": _cumsum, "band_part": _band_part, "fill": _fill, "range_1d": _range,
     "sliding_windows": _sliding_windows,
