@@ -51,7 +51,7 @@ class CoreMlFormat:
 
     def inputs(self, path: Path) -> tuple[TensorSpec, ...]:
         """As `Format.inputs`, by what the program declares."""
-        return tuple(fixed(v.name, v.type.shape, v.type.numpy, path) for v in read(path).inputs)
+        return tuple(fixed(v.name, v.type.shape or (), v.type.numpy, path) for v in read(path).inputs)
 
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
         """As `Format.run`, by edgekit's evaluator. Integers are cast to the width that the file has."""
@@ -67,23 +67,26 @@ class CoreMlFormat:
             return tuple(values[name] for name in program.outputs)
 
         try:
-            return in_batches(call, inputs, program.inputs[0].type.shape[0] or 1)
+            return in_batches(call, inputs, (program.inputs[0].type.shape or (1,))[0] or 1)
         except ArtifactError as error:
             raise ArtifactError(f"{path.name}: {error}") from None
 
 
 def read(path: Path) -> "MilProgram":
-    """The program of a package, a zip of one or a .mlmodel file.
+    """The program of a package, a zip of one or a .mlmodel file; a neural network as the program that computes it.
 
     Raises: ArtifactError if it is damaged, no ML program, or has what the evaluator does not know; MissingExtraError.
     """
     from edgekit.formats.mil import read_program
+    from edgekit.formats.neuralnetwork import read_network
 
     package = read_package(path)
     kind = package.spec.WhichOneof("Type")
-    if kind != "mlProgram":
-        raise ArtifactError(f"{path.name}: it is a {kind}: edgekit's evaluator knows ML programs")
     try:
+        if kind.startswith("neuralNetwork"):
+            return read_network(package.spec)
+        if kind != "mlProgram":
+            raise ArtifactError(f"it is a {kind}: edgekit's evaluator knows ML programs and neural networks")
         return read_program(package.spec, package.file)
     except ArtifactError as error:
         raise ArtifactError(f"{path.name}: {error}") from None

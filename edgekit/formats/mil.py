@@ -163,7 +163,8 @@ def _argument(names: tuple[str, ...], known: Mapping[str, Value]) -> Any:
 def _settled(result: Value, variable: Variable, where: str) -> Value:
     if not isinstance(result, Tensor):
         return result
-    shape, declared = tuple(result.shape), variable.type.shape
+    shape = tuple(result.shape)
+    declared = shape if variable.type.shape is None else variable.type.shape
     if len(shape) != len(declared) or any(d is not None and d != s for s, d in zip(shape, declared, strict=True)):
         raise ArtifactError(f"{where} gives {variable.name} the shape {list(shape)}, its file says {list(declared)}")
     if variable.type.dtype == "FLOAT16":

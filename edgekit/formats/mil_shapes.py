@@ -54,6 +54,13 @@ def _slice_by_index(args: Arguments) -> Tensor:
     return torch.from_numpy(np.array(x.numpy()[index]))  # torch has no negative strides
 
 
+def _slice_axis(args: Arguments) -> Tensor:
+    """Of one axis; only neural networks have it."""
+    x, axis = args["x"], int(args["axis"])
+    part = slice(int(args["begin"]), int(args["end"]), int(args["stride"]))
+    return x[(..., part, *(slice(None) for _ in range(-1 - axis)))]
+
+
 def _slice_by_size(args: Arguments) -> Tensor:
     x = args["x"]
     for axis, (begin, size) in enumerate(zip(ints(args["begin"]), ints(args["size"]), strict=True)):
@@ -228,7 +235,8 @@ def _sliding_windows(args: Arguments) -> Tensor:
 
 SHAPES: dict[str, Kernel] = {
     "reshape": _reshape, "squeeze": _squeeze, "expand_dims": _expand_dims, "concat": _concat, "split": _split,
-    "slice_by_index": _slice_by_index, "slice_by_size": _slice_by_size, "gather": _gather, "gather_nd": _gather_nd,
+    "slice_by_index": _slice_by_index, "slice_by_size": _slice_by_size,
+    "slice_axis": _slice_axis, "gather": _gather, "gather_nd": _gather_nd,
     "gather_along_axis": _gather_along_axis, "pad": _pad, "crop": _crop, "depth_to_space": _depth_to_space,
     "space_to_depth": _space_to_depth, "upsample_bilinear": _upsample_bilinear, "topk": _topk, "argsort": _argsort,
     "one_hot": _one_hot, "cumsum": _cumsum, "band_part": _band_part, "fill": _fill, "range_1d": _range,

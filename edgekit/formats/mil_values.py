@@ -25,10 +25,10 @@ _WORDS = {"FLOAT16": "fp16", "FLOAT32": "fp32", "FLOAT64": "fp64"}
 
 
 class Type(NamedTuple):
-    """A tensor's element type as the format calls it (FLOAT16, INT8, …) and its shape; None is a free size."""
+    """A tensor's element type as the format calls it (FLOAT16, INT8, …) and its shape; None: not said, or free."""
 
     dtype: str
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, ...] | None
 
     @property
     def numpy(self) -> str:
@@ -64,9 +64,9 @@ def value_of(value: Any, file: Callable[[str], bytes]) -> np.ndarray | str | tup
     Raises: ArtifactError if its size is not what its type says, or its file is damaged.
     """
     kind = type_of(value.type)
-    if any(size is None for size in kind.shape):
+    shape = tuple(size for size in kind.shape or () if size is not None)
+    if kind.shape is None or len(shape) != len(kind.shape):
         raise ArtifactError("it has a constant of free size")
-    shape = tuple(int(size or 0) for size in kind.shape)
     if value.WhichOneof("value") == "blobFileValue":
         blob = value.blobFileValue
         return _array(_blob(file(blob.fileName), blob.offset, blob.fileName), kind, shape)
