@@ -55,12 +55,12 @@ class CoreMlFormat:
 
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
         """As `Format.run`, by edgekit's evaluator. Integers are cast to the width that the file has."""
+        program = read(path)
         import torch
 
         from edgekit.formats.mil import evaluate
 
         torch.set_num_threads(threads)
-        program = read(path)
 
         def call(batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
             values = evaluate(program, batch)
@@ -77,10 +77,10 @@ def read(path: Path) -> "MilProgram":
 
     Raises: ArtifactError if it is damaged, no ML program, or has what the evaluator does not know; MissingExtraError.
     """
+    package = read_package(path)
     from edgekit.formats.mil import read_program
     from edgekit.formats.neuralnetwork import read_network
 
-    package = read_package(path)
     kind = package.spec.WhichOneof("Type")
     try:
         if kind.startswith("neuralNetwork"):

@@ -1,5 +1,6 @@
 """Writes a program as a Core ML package by coremltools, and looks what became of it. Runs in a child process."""
 
+import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 LAYERS = frozenset(("conv", "conv_transpose", "linear", "matmul"))
 """The ops that convolutions and linear layers become."""
+_NOT_NEEDED = ("sklearn", "transformers")
+"""What coremltools and torchao import where it is installed, for seconds, and no conversion uses."""
 _MOVES = frozenset(("reshape", "transpose", "expand_dims", "squeeze", "pad", "slice_by_index", "split", "concat"))
 _MAX_POOLS = frozenset(f"aten.max_pool{rank}d.default" for rank in (1, 2, 3))
 _DATE = "com.github.apple.coremltools.conversion_date"
@@ -27,6 +30,8 @@ def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[s
     Raises: ConvertError with the module, the line of the model's source and the op that cannot be converted;
     MissingExtraError.
     """
+    for package in _NOT_NEEDED:
+        sys.modules.setdefault(package, None)  # type: ignore[arg-type]
     require("coremltools", extra="coreml")
     from edgekit.compress.relax import mixed
     from edgekit.formats.crossing import read_program

@@ -137,8 +137,8 @@ def _batch_norm(args: Arguments) -> Tensor:
 
 
 def _instance_norm(args: Arguments) -> Tensor:
-    known = {"weight": args.get("gamma"), "bias": args.get("beta")}
-    return F.instance_norm(args["x"], eps=number_or(args, "epsilon", 1e-5), **known)
+    epsilon = number_or(args, "epsilon", 1e-5)
+    return F.instance_norm(args["x"], weight=args.get("gamma"), bias=args.get("beta"), eps=epsilon)
 
 
 def _layer_norm(args: Arguments) -> Tensor:

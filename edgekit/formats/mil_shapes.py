@@ -252,5 +252,5 @@ SHAPES: dict[str, Kernel] = {
     "upsample_nearest_neighbor": lambda args: _nearest(args["x"], _scaled(args)),
     "resize_nearest_neighbor": lambda args: _nearest(args["x"], _wanted(args)),
     "resize_bilinear": lambda args: _bilinear(args["x"], _wanted(args), str(args.get("sampling_mode", "DEFAULT"))),
-    "fill_like": lambda args: _fill(args | {"shape": torch.tensor(args["ref_tensor"].shape)}),
+    "fill_like": lambda args: _fill({**args, "shape": torch.tensor(args["ref_tensor"].shape)}),
 }  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import zoo
-from nets import NETS, ONNX_X86, net, noise
+from nets import ONNX_X86, net, noise
 from torch import nn
 
 from edgekit.catalog.targets import get_target
@@ -35,10 +35,20 @@ def int8(model: Model, calibration: Samples | None = None) -> Program:
     return quantize(model, Quantize(), MAC.numerics, calibration or noise(32))
 
 
-@pytest.fixture(scope="module", params=NETS)
-def lowered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, Path]:
+slow = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=["residual", *(pytest.param(name, marks=slow) for name in ("mobile", "concat"))])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, Path, Path]:
+    """A program, its file, and the file of its float model."""
     program = int8(net(request.param))
-    return program, FORMAT.lower(program, MAC, tmp_path_factory.mktemp(request.param))
+    paths = FORMAT.mixes(program, (program.int8, frozenset()), MAC, tmp_path_factory.mktemp(request.param))
+    return program, *paths  # type: ignore[return-value]
+
+
+@pytest.fixture
+def lowered(both: tuple[Program, Path, Path]) -> tuple[Program, Path]:
+    return both[:2]
 
 
 def test_every_output_is_that_of_the_reference(lowered: tuple[Program, Path]) -> None:
@@ -91,6 +101,7 @@ def test_a_package_is_laid_out_as_coremltools_reads_it(lowered: tuple[Program, P
     assert np.array_equal(run_model("coreml", folder, inputs)[0], run_model("coreml", path, inputs)[0])
 
 
+@slow
 def test_float_layers_of_a_mix_stay_float_and_the_others_int8(tmp_path: Path) -> None:
     full = int8(net("residual"))
     lefts = [{"c.0", "head"}, {"stem.0", "a.0", "b.0"}, {"d.0"}]
@@ -104,26 +115,20 @@ def test_float_layers_of_a_mix_stay_float_and_the_others_int8(tmp_path: Path) ->
         assert np.abs(run_model("coreml", path, inputs)[0] - wanted).max() < 1e-4
 
 
+@slow
 @pytest.mark.parametrize("name", zoo.ZOO)
-def test_the_zoo_is_int8_throughout_and_as_near_as_rounding_allows(name: str, tmp_path: Path) -> None:
+def test_the_zoo_is_the_model_in_float_and_in_int8_as_near_as_rounding_allows(name: str, tmp_path: Path) -> None:
     program = int8(zoo.seen(name), zoo.images(16))
-    path = FORMAT.lower(program, MAC, tmp_path)
-    assert len(int8_layers(read(path))) >= len(program.int8)
+    full, plain = FORMAT.mixes(program, (program.int8, frozenset()), MAC, tmp_path)
+    assert len(int8_layers(read(full))) >= len(program.int8)
     inputs = zoo.images(16, seed=1).inputs
     step = output_steps(program)[0]
     assert step is not None
-    steps = np.rint(np.abs(run_model("coreml", path, inputs)[0] - reference_outputs(program, inputs)[0]) / step)
+    steps = np.rint(np.abs(run_model("coreml", full, inputs)[0] - reference_outputs(program, inputs)[0]) / step)
     assert steps.max() <= 2
     assert np.mean(steps == 0) >= 0.7
-
-
-@pytest.mark.parametrize("name", zoo.ZOO)
-def test_the_zoo_in_float_is_the_model(name: str, tmp_path: Path) -> None:
-    program = export(zoo.seen(name))
-    inputs = zoo.images(4, seed=1).inputs
-    got = run_model("coreml", FORMAT.lower(program, MAC, tmp_path), inputs)[0]
-    wanted = reference_outputs(program, inputs)[0]
-    assert np.abs(got - wanted).max() < 1e-4 * np.abs(wanted).max()
+    wanted = reference_outputs(export(zoo.seen(name)), inputs)[0]
+    assert np.abs(run_model("coreml", plain, inputs)[0] - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
 class Transformer(nn.Module):
@@ -140,6 +145,7 @@ class Transformer(nn.Module):
         return self.down(nn.functional.gelu(self.up(x))), x * in_0
 
 
+@slow
 def test_inputs_and_outputs_keep_their_order_whatever_the_model_calls_them(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = capture(Transformer(), (torch.randn(2, 10, 32), torch.rand(2, 1, 1)), "block")
@@ -156,6 +162,7 @@ def test_inputs_and_outputs_keep_their_order_whatever_the_model_calls_them(tmp_p
         assert np.sqrt(np.mean((g - w) ** 2)) < np.abs(w).max() / 255
 
 
+@slow
 def test_whole_numbers_go_in_and_out(tmp_path: Path) -> None:
     class Words(nn.Module):
         def __init__(self) -> None:
@@ -199,10 +206,10 @@ def test_a_converter_out_of_time_is_ended(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_whose_quantized_layers_are_float_is_not_handed_out(tmp_path: Path) -> None:
-    path = FORMAT.lower(export(net("concat")), MAC, tmp_path)
-    with pytest.raises(ConvertError, match=r"concat.* 4 layers are quantized, and only 0 are int8"):
-        coreml_convert.check_file(int8(net("concat")), path)
+def test_a_file_whose_quantized_layers_are_float_is_not_handed_out(both: tuple[Program, Path, Path]) -> None:
+    program, _, path = both
+    with pytest.raises(ConvertError, match=rf" {len(program.layers)} layers are quantized, and only 0 are int8"):
+        coreml_convert.check_file(program, path)
 
 
 def repacked(path: Path, to: Path, **changed: bytes | None) -> Path:

@@ -56,15 +56,8 @@ UNARY: dict[str, Callable[[Tensor], Tensor]] = {
 }  # fmt: skip
 
 
-class Functions(nn.Module):
-    """All of UNARY as one model."""
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(function(x) for function in UNARY.values())
-
-
-class Layers(nn.Module):
-    """Layers that have weights."""
+class Everything(nn.Module):
+    """All of UNARY, and layers that have weights, as one model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +73,12 @@ class Layers(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return (*(part(x) for part in self.parts.values()), F.conv1d(x[:, :, 0], self.parts["conv"].weight[:, :, 0]))
+        layers = (part(x) for part in self.parts.values())
+        return (
+            *(function(x) for function in UNARY.values()),
+            *layers,
+            F.conv1d(x[:, :, 0], self.parts["conv"].weight[:, :, 0]),
+        )
 
 
 def written(model: Any, path: Path) -> Path:
@@ -94,19 +92,16 @@ def image() -> Tensor:
     return torch.randn(2, 4, 8, 8)
 
 
-@pytest.mark.parametrize("kind", [Functions, Layers])
-def test_what_coremltools_makes_of_torchs_ops_computes_what_torch_does(
-    kind: type[nn.Module], image: Tensor, tmp_path: Path
-) -> None:
+def test_what_coremltools_makes_of_torchs_ops_computes_what_torch_does(image: Tensor, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    module = kind()
+    module = Everything().eval()
     made = read(FORMAT.lower(export(capture(module, (image,), "ops")), get_target("coreml-apple-silicon"), tmp_path))
     values = evaluate(made, (image.numpy(),))
-    names = list(UNARY) if kind is Functions else [*module.parts, "conv1d"]  # type: ignore[list-item]
     with torch.no_grad():
         wanted = module(image)
     wrong = []
-    for name, got, want in zip(names, (values[name] for name in made.outputs), wanted, strict=True):
+    for name, output, want in zip([*UNARY, *module.parts, "conv1d"], made.outputs, wanted, strict=True):
+        got = values[output]
         if got.shape != tuple(want.shape) or not np.allclose(got, want.numpy(), rtol=1e-4, atol=2e-5):
             wrong.append(name)
     assert wrong == []
@@ -149,6 +144,18 @@ FORMS: dict[str, Callable[[Any], Any]] = {
 """Compressed forms of weights, as coremltools writes them."""
 
 
+@pytest.fixture(scope="module")
+def plain(image: Tensor) -> dict[Any, Any]:
+    torch.manual_seed(0)
+    exported = torch.export.export(Plain().eval(), (image,)).run_decompositions({})
+    return {
+        target: ct.convert(
+            exported, minimum_deployment_target=target, compute_precision=ct.precision.FLOAT32, skip_model_load=True
+        )
+        for target in (ct.target.iOS16, ct.target.iOS18)
+    }
+
+
 def _all(config: Any) -> Any:
     config.weight_threshold = 64
     return cto.OptimizationConfig(global_config=config)
@@ -162,14 +169,9 @@ def _all(config: Any) -> Any:
     ],
 )
 def test_compressed_weights_are_expanded_as_coremltools_itself_expands_them(
-    form: str, target: Any, image: Tensor, tmp_path: Path
+    form: str, target: Any, plain: dict[Any, Any], tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    exported = torch.export.export(Plain().eval(), (image,)).run_decompositions({})
-    plain = ct.convert(
-        exported, minimum_deployment_target=target, compute_precision=ct.precision.FLOAT32, skip_model_load=True
-    )
-    made = read(written(FORMS[form](plain), tmp_path / "small.mlpackage"))
+    made = read(written(FORMS[form](plain[target]), tmp_path / "small.mlpackage"))
     weights = made.constants[next(op for op in made.ops if op.kind == "conv").takes["weight"][0]]
     small = ct.models.MLModel(str(tmp_path / "small.mlpackage"), skip_model_load=True)
     opened = read(written(cto.decompress_weights(small), tmp_path / "opened.mlpackage"))
