@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CONVERT_DEADLINE_S = 900.0
 CONVERT_MEMORY_BYTES = 16 << 30
 """Address space, of which the converter's libraries take a part that they never touch."""
+_DAMAGED = (KeyError, IndexError, ValueError, OverflowError)
+"""What a program that is not whole, or names what is not there, raises where it is read."""
 
 
 class CoreMlFormat:
@@ -70,6 +72,8 @@ class CoreMlFormat:
             return in_batches(call, inputs, (program.inputs[0].type.shape or (1,))[0] or 1)
         except ArtifactError as error:
             raise ArtifactError(f"{path.name}: {error}") from None
+        except _DAMAGED as error:
+            raise ArtifactError(f"{path.name}: its program is damaged ({type(error).__name__}: {error})") from None
 
 
 def read(path: Path) -> "MilProgram":
@@ -90,6 +94,8 @@ def read(path: Path) -> "MilProgram":
         return read_program(package.spec, package.file)
     except ArtifactError as error:
         raise ArtifactError(f"{path.name}: {error}") from None
+    except _DAMAGED as error:
+        raise ArtifactError(f"{path.name}: its program is damaged ({type(error).__name__}: {error})") from None
 
 
 def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[str], Path]]) -> None:

@@ -96,8 +96,8 @@ def _ops(layer: Any, mark: str, constants: dict[str, Value]) -> list[Op]:
     return found
 
 
-def _weights(params: Any, shape: list[int]) -> Tensor:
-    """Weights as float32: written as floats, as 16-bit floats, or in few bits with a scale or a table.
+def _weights(params: Any, shape: list[int], axis: int = 0) -> Tensor:
+    """Weights as float32: written as floats, as 16-bit floats, or in few bits with a table, or scales along `axis`.
 
     Raises: ValueError if they are not as many as they should be.
     """
@@ -105,7 +105,7 @@ def _weights(params: Any, shape: list[int]) -> Tensor:
     if params.float16Value:
         values = np.frombuffer(params.float16Value, np.float16).astype(np.float32)
     elif params.rawValue:
-        values = _opened(params, shape, count)
+        values = _opened(params, shape, count, axis)
     else:
         values = np.asarray(params.floatValue, np.float32)
     if values.size != count:
@@ -113,7 +113,7 @@ def _weights(params: Any, shape: list[int]) -> Tensor:
     return torch.from_numpy(np.array(values.reshape(shape)))
 
 
-def _opened(params: Any, shape: list[int], count: int) -> np.ndarray:
+def _opened(params: Any, shape: list[int], count: int, axis: int) -> np.ndarray:
     bits = int(params.quantization.numberOfBits)
     data = np.frombuffer(params.rawValue, np.uint8)
     if not 1 <= bits <= 8 or data.size != (count * bits + 7) // 8:
@@ -123,9 +123,9 @@ def _opened(params: Any, shape: list[int], count: int) -> np.ndarray:
     if params.quantization.WhichOneof("QuantizationType") == "lookupTableQuantization":
         return np.asarray(params.quantization.lookupTableQuantization.floatValue, np.float32)[codes]
     linear = params.quantization.linearQuantization
-    scale, bias = (np.asarray(values, np.float32).reshape(-1, 1) for values in (linear.scale, linear.bias))
-    rows = codes.reshape(shape[0] if scale.size > 1 else 1, -1).astype(np.float32)
-    return (rows * scale + (bias if bias.size else 0)).reshape(-1)
+    spread = [-1 if i == axis else 1 for i in range(len(shape))]
+    scale, bias = (np.asarray(values or [0.0], np.float32).reshape(spread) for values in (linear.scale, linear.bias))
+    return codes.reshape(shape).astype(np.float32) * scale + bias
 
 
 def _optional(params: Any, has: bool, size: int, name: str = "bias") -> dict[str, Any]:  # noqa: FBT001
@@ -145,7 +145,8 @@ def _convolution(p: Any, _: Any) -> list[_Step]:
     out, inner = int(p.outputChannels), int(p.kernelChannels)
     shape = [inner, out // groups, *kernel] if p.isDeconvolution else [out, inner, *kernel]
     how = {
-        "x": "@", "weight": _weights(p.weights, shape), "strides": list(p.stride) or [1, 1], "groups": groups,
+        "x": "@", "weight": _weights(p.weights, shape, int(p.isDeconvolution)),
+        "strides": list(p.stride) or [1, 1], "groups": groups,
         "dilations": list(p.dilationFactor) or [1, 1], **_pads(p), **_optional(p.bias, p.hasBias, out),
     }  # fmt: skip
     if not p.isDeconvolution:

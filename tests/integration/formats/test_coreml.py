@@ -241,6 +241,25 @@ def test_a_hostile_package_is_refused_in_one_line_that_says_why(lowered: tuple[P
     for number, (said, changes) in enumerate(cases.items()):
         bad = repacked(path, tmp_path / f"{number}.zip", **changes)
         with pytest.raises(ArtifactError, match=said) as caught:
-            run_model("coreml", bad, inputs)
+            FORMAT.run(bad, inputs)
         assert "\n" not in str(caught.value)
         assert bad.name in str(caught.value)
+
+
+def test_a_program_with_bits_flipped_runs_or_is_refused_in_one_line(
+    lowered: tuple[Program, Path], tmp_path: Path
+) -> None:
+    path, inputs, draw = lowered[1], noise(1).inputs, np.random.default_rng(0)
+    with zipfile.ZipFile(path) as archive:
+        spec = archive.read("model.mlpackage/Data/com.apple.CoreML/model.mlmodel")
+    refused = 0
+    for _ in range(200):
+        content = np.frombuffer(spec, np.uint8).copy()
+        content[draw.integers(len(content), size=draw.integers(1, 4))] ^= np.uint8(1 << draw.integers(8))
+        try:
+            FORMAT.run(repacked(path, tmp_path / "bad.zip", mlmodel=content.tobytes()), inputs)
+        except ArtifactError as error:
+            refused += 1
+            assert "\n" not in str(error)
+            assert str(error).startswith("bad.zip: ")
+    assert 100 < refused < 200
