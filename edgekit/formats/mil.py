@@ -25,6 +25,10 @@ _TORCH = {
     "UINT16": torch.int32, "UINT32": torch.int64, "INT4": torch.int8,
 }  # fmt: skip
 """What holds a type here; those not named are a byte or narrower."""
+_REFUSED = (
+    RuntimeError, ValueError, IndexError, TypeError, AttributeError, ArithmeticError, AssertionError, MemoryError
+)  # fmt: skip
+"""What an op raises for arguments that it cannot have: those of a file that somebody else made."""
 
 
 class Variable(NamedTuple):
@@ -147,7 +151,7 @@ def _apply(op: Op, known: Mapping[str, Value]) -> dict[str, Value]:
         results = KERNELS[op.kind](arguments)
     except KeyError as error:
         raise ArtifactError(f"its op {op.kind} (it makes {op.gives[0].name}) lacks {error}") from None
-    except (RuntimeError, ValueError, IndexError, TypeError, OverflowError) as error:
+    except _REFUSED as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise ArtifactError(f"its op {op.kind} (it makes {op.gives[0].name}) fails: {said[0][:300]}") from None
     made = results if isinstance(results, tuple) else (results,)
