@@ -18,6 +18,7 @@ EXTRAS = {
     "compress": ("torch", "torchao", "safetensors"),
     "onnx": ("onnx", "onnx-ir", "onnxruntime", "onnxscript"),
     "tflite": ("litert-torch", "ai-edge-litert"),
+    "coreml": ("coremltools",),
 }
 """The packages of each extra, beside those of `compress`, which each format needs too."""
 

@@ -14,11 +14,6 @@ from edgekit.models.extras import require
 
 Target = Annotated[str, typer.Option("--target", metavar="NAME", help="A target of `edgekit targets list`.")]
 
-PROVED = {
-    "host": "verified on this computer",
-    "device": "verified on this computer but for what the device builds of it, which was not run here",
-}
-
 
 def command(
     project: ProjectFile, *, target: Target, recipe: RecipeName = "int8", json: Json = False, debug: Debug = False
@@ -26,6 +21,7 @@ def command(
     """It is verified on this computer, scored on the validation split, and kept in the store."""
     steps, goal = read_recipe(recipe), get_target(target)
     require("torch", extra=goal.format)
+    from edgekit.formats.base import get_format
     from edgekit.pipeline.build import build
     from edgekit.pipeline.job import open_job
     from edgekit.store.artifacts import ArtifactStore
@@ -39,5 +35,6 @@ def command(
         show_json(built)
         return
     artifact = built.artifact
-    head = f"{artifact.id[:12]}  {artifact.name}  {goal.name}  {size(artifact.size_bytes)}, {PROVED[goal.build]}"
+    proof = get_format(goal.format).proof
+    head = f"{artifact.id[:12]}  {artifact.name}  {goal.name}  {size(artifact.size_bytes)}, {proof}"
     say_lines((head, *built.verdict.remarks, *map(drop_words, built.quality)))

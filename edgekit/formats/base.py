@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 
 class Format(Protocol):
-    """A back end. `name` is the word in `Target.format`, `extra` what installs its packages."""
+    """A back end. `name` is the word in `Target.format`, `extra` what installs its packages.
+
+    `proof` says in words what it means that a file was verified here: a file may be run by another than its runtime.
+    """
 
     name: str
     extra: str
+    proof: str
 
     def lower(self, program: "Program", target: Target, folder: Path) -> Path:
         """Writes the program as one file into `folder`, and gives its path.

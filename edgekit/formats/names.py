@@ -9,6 +9,8 @@ from edgekit.errors import TargetError
 GROUP = "edgekit.formats"
 BUILT_THERE = frozenset({"tensorrt"})
 """Formats of what a device builds for itself: the file that it is built from has the ending of another."""
+_ENDINGS = {"coreml": "mlpackage.zip"}
+"""The ending of a format's files, where that is not its name."""
 
 
 @cache
@@ -31,9 +33,19 @@ def format_names() -> tuple[str, ...]:
 
 
 def file_endings() -> tuple[str, ...]:
-    """The endings by which a model file is known, each the name of its format.
+    """The endings by which a model file is known.
 
     >>> "tensorrt" in file_endings()
     False
     """
-    return tuple(name for name in format_names() if name not in BUILT_THERE)
+    return tuple(_ENDINGS.get(name, name) for name in format_names() if name not in BUILT_THERE)
+
+
+def format_of(file_name: str) -> str | None:
+    """The format of a model file, by the ending of its name; None if none is known by it.
+
+    >>> format_of("net.onnx"), format_of("net.mlpackage.zip"), format_of("notes.zip"), format_of("onnx")
+    ('onnx', 'coreml', None, None)
+    """
+    names = (name for name in format_names() if name not in BUILT_THERE)
+    return next((name for name in names if file_name.endswith(f".{_ENDINGS.get(name, name)}")), None)

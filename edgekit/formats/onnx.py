@@ -46,6 +46,7 @@ class OnnxFormat:
 
     name = "onnx"
     extra = "onnx"
+    proof = "verified on this computer"
 
     def __init__(self) -> None:
         self._exports: WeakKeyDictionary[Any, dict[int, onnx_ir.Model]] = WeakKeyDictionary()

@@ -24,6 +24,7 @@ class TensorRtFormat(OnnxFormat):
     """See `edgekit.formats.base.Format`."""
 
     name = "tensorrt"
+    proof = "verified on this computer but for what the device builds of it, which was not run here"
 
     def check(self, model: "onnx_ir.Model", program: "Program", target: Target) -> None:
         """Raises: ConvertError naming an op that the target's TensorRT does not have; TargetError if it names none."""

@@ -29,6 +29,7 @@ class TfliteFormat:
 
     name = "tflite"
     extra = "tflite"
+    proof = "verified on this computer"
 
     def lower(self, program: "Program", target: Target, folder: Path) -> Path:
         """As `Format.lower`."""

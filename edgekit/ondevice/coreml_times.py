@@ -5,7 +5,22 @@ Times are Core ML's own, in milliseconds, of one load, of the first call and of 
 
 import asyncio
 import json
+import os
 import sys
+import tempfile
+import zipfile
+
+
+def opened(path, folder):
+    """The package that a zip holds, unpacked below folder; path itself if it is no zip."""
+    if not zipfile.is_zipfile(path):
+        return path
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)  # which keeps all that is in it below folder
+    packages = [name for name in os.listdir(folder) if name.endswith(".mlpackage")]
+    if len(packages) != 1:
+        raise ValueError("%s: want one .mlpackage in the zip, got %d" % (path, len(packages)))
+    return os.path.join(folder, packages[0])
 
 
 async def times(path, calls):
@@ -27,7 +42,8 @@ async def times(path, calls):
 
 if __name__ == "__main__":
     try:
-        answer = asyncio.run(times(sys.argv[1], int(sys.argv[2])))
+        with tempfile.TemporaryDirectory() as scratch:
+            answer = asyncio.run(times(opened(sys.argv[1], scratch), int(sys.argv[2])))
     except Exception as error:
         answer = {"error": "%s: %s" % (type(error).__name__, str(error)[:300])}
     print("@coreml " + json.dumps(answer))

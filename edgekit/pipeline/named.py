@@ -6,7 +6,7 @@ from pathlib import Path
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device
 from edgekit.errors import UsageError
-from edgekit.formats.names import file_endings
+from edgekit.formats.names import file_endings, format_of
 from edgekit.formats.pack import wrap
 from edgekit.formats.verify import verify
 from edgekit.pipeline.fitting import fitting_target
@@ -26,14 +26,14 @@ def artifact_named(text: str, device: Device, store: ArtifactStore) -> Artifact:
     path = Path(text)
     if path.is_dir():
         return store.add(path)
-    kind = path.suffix.removeprefix(".")
+    kind = format_of(path.name)
     if path.is_file():
-        if kind not in file_endings():
+        if kind is None:
             raise UsageError(f"{text}: want a model file that ends in .{', .'.join(file_endings())}, or a folder")
         target = fitting_target(device, kind)
         with scratch() as folder:
             verify(wrap(path, target, folder / "artifact"), folder / "artifact")  # a file may lean on others beside it
             return store.add(folder / "artifact")
-    if kind in file_endings() or os.sep in text:
+    if kind is not None or os.sep in text:
         raise UsageError(f"{text}: no such file or folder")
     return store.find(text)

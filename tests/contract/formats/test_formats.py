@@ -58,3 +58,7 @@ class TestTflite(_Tflite, FormatContract):
 
 class TestTensorRt(_Onnx, FormatContract):
     target = get_target("tensorrt-jetson-orin-8.5")
+
+
+class TestCoreMl(FormatContract):
+    target = get_target("coreml-apple-silicon")

@@ -2,6 +2,7 @@
 
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,10 @@ def test_a_program_that_fails_or_is_not_there_is_told(tool: str) -> None:
 
 
 MODELS = """
+import os
 class MLModel:
     def __init__(self, path, skip_model_load=False):
-        if "missing" in path:
+        if not os.path.isfile(os.path.join(path, "Manifest.json")):
             raise FileNotFoundError(path)
 """
 PERF_UTILS = """
@@ -119,9 +121,20 @@ def test_the_script_for_a_mac_asks_the_benchmarker_and_its_answer_is_read(tmp_pa
     (folder.parents[2] / "__init__.py").write_text('__version__ = "9.0"\nfrom . import models\n')
     (python := tmp_path / "python").write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
+    (package := tmp_path / "net.mlpackage").mkdir()
+    (package / "Manifest.json").touch()
+    with zipfile.ZipFile(tmp_path / "net.mlpackage.zip", "w") as archive:
+        archive.write(package / "Manifest.json", "net.mlpackage/Manifest.json")
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        for name in ("a.mlpackage/Manifest.json", "b.mlpackage/Manifest.json", "../c.mlpackage/Manifest.json"):
+            archive.writestr(name, "")
     with connect(Device(name="mac", transport="local")) as way:
-        timing = time_once(way, CoreMl(), "net.mlpackage", program=str(python))
-        found = (timing.calls, timing.p50_s, timing.first_call_s, timing.load_s)
-        assert found == pytest.approx((50, 0.002, 0.009, 0.25))
+        for model in (package, tmp_path / "net.mlpackage.zip"):
+            timing = time_once(way, CoreMl(), str(model), program=str(python))
+            found = (timing.calls, timing.p50_s, timing.first_call_s, timing.load_s)
+            assert found == pytest.approx((50, 0.002, 0.009, 0.25))
+        with pytest.raises(MeasureError, match=r"want one \.mlpackage in the zip, got 3"):
+            time_once(way, CoreMl(), str(tmp_path / "two.zip"), program=str(python))
+        assert not (tmp_path / "c.mlpackage").exists()
         with pytest.raises(MeasureError, match=r"FileNotFoundError: missing\.mlpackage"):
             time_once(way, CoreMl(), "missing.mlpackage", program=str(python))

@@ -1,0 +1,126 @@
+"""Core ML: an ML program in a package, written by coremltools in a child process, run here by edgekit's own evaluator.
+
+A package is one file to edgekit, a plain zip (docs/decisions/0018): a Mac opens it as any zip. Nothing of Apple's is
+run here; the evaluator (`edgekit.formats.mil`) computes what the program says. Inputs and outputs stay float.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.core.model import TensorSpec
+from edgekit.core.noun import digest
+from edgekit.core.target import Target
+from edgekit.errors import ArtifactError, TargetError
+from edgekit.formats.base import fixed, in_batches
+from edgekit.formats.child import call_in_child
+from edgekit.formats.mlpackage import NAME, read_package
+from edgekit.store.scratch import scratch
+
+if TYPE_CHECKING:
+    from edgekit.formats.mil import MilProgram
+    from edgekit.models.program import Program
+
+CONVERT_DEADLINE_S = 900.0
+CONVERT_MEMORY_BYTES = 16 << 30
+"""Address space, of which the converter's libraries take a part that they never touch."""
+_DAMAGED = (KeyError, IndexError, ValueError, OverflowError)
+"""What a program that is not whole, or names what is not there, raises where it is read."""
+
+
+class CoreMlFormat:
+    """See `edgekit.formats.base.Format`."""
+
+    name = "coreml"
+    extra = "coreml"
+    proof = "verified by edgekit's own evaluator, not run on a Mac"
+
+    def lower(self, program: "Program", target: Target, folder: Path) -> Path:
+        """As `Format.lower`."""
+        path = folder / NAME
+        _convert(program, target, ((program.int8, path),))
+        return path
+
+    def mixes(
+        self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
+    ) -> tuple[Path, ...]:
+        """As `Format.mixes`: all in one child."""
+        jobs = tuple((mix, folder / digest(sorted(mix))[:16] / NAME) for mix in int8_sets)
+        _convert(program, target, tuple(dict.fromkeys(jobs)))
+        return tuple(path for _, path in jobs)
+
+    def inputs(self, path: Path) -> tuple[TensorSpec, ...]:
+        """As `Format.inputs`, by what the program declares."""
+        return tuple(fixed(v.name, v.type.shape or (), v.type.numpy, path) for v in read(path).inputs)
+
+    def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
+        """As `Format.run`, by edgekit's evaluator. Integers are cast to the width that the file has."""
+        program = read(path)
+        import torch
+
+        from edgekit.formats.mil import evaluate
+
+        torch.set_num_threads(threads)
+
+        def call(batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+            values = evaluate(program, batch)
+            return tuple(values[name] for name in program.outputs)
+
+        try:
+            return in_batches(call, inputs, (program.inputs[0].type.shape or (1,))[0] or 1)
+        except ArtifactError as error:
+            raise ArtifactError(f"{path.name}: {error}") from None
+        except _DAMAGED as error:
+            raise ArtifactError(f"{path.name}: its program is damaged ({type(error).__name__}: {error})") from None
+
+
+def read(path: Path) -> "MilProgram":
+    """The program of a package, a zip of one or a .mlmodel file; a neural network as the program that computes it.
+
+    Raises: ArtifactError if it is damaged, no ML program, or has what the evaluator does not know; MissingExtraError.
+    """
+    package = read_package(path)
+    from edgekit.formats.mil import read_program
+    from edgekit.formats.neuralnetwork import read_network
+
+    kind = package.spec.WhichOneof("Type")
+    try:
+        if kind.startswith("neuralNetwork"):
+            return read_network(package.spec)
+        if kind != "mlProgram":
+            raise ArtifactError(f"it is a {kind}: edgekit's evaluator knows ML programs and neural networks")
+        return read_program(package.spec, package.file)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path.name}: {error}") from None
+    except _DAMAGED as error:
+        raise ArtifactError(f"{path.name}: its program is damaged ({type(error).__name__}: {error})") from None
+
+
+def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[str], Path]]) -> None:
+    """Writes each mix of `program` at its path, or none of them.
+
+    Raises: ConvertError, TargetError.
+    """
+    from edgekit.formats.crossing import write_program
+
+    if program.int8 and target.numerics.activations != "int8-affine":
+        raise TargetError(
+            f"target {target.name}: Core ML holds int8-affine activations, not {target.numerics.activations}"
+        )
+    with scratch() as folder:
+        write_program(program, folder)
+        made = [(mix, path, folder / f"{i}.zip") for i, (mix, path) in enumerate(jobs)]
+        files = [(sorted(mix), str(file)) for mix, _, file in made]
+        job: dict[str, Any] = {"program": str(folder), "files": files}
+        call_in_child(
+            "edgekit.formats.coreml_convert:convert", job, what=f"model {program.spec.name} as Core ML",
+            deadline_s=CONVERT_DEADLINE_S, memory_bytes=CONVERT_MEMORY_BYTES,
+        )  # fmt: skip
+        for _, path, file in made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.read_bytes())
+
+
+FORMAT = CoreMlFormat()
