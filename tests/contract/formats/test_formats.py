@@ -16,3 +16,7 @@ class TestTflite(FormatContract):
 
 class TestTensorRt(FormatContract):
     target = get_target("tensorrt-jetson-orin-8.5")
+
+
+class TestVitisAi(FormatContract):
+    target = get_target("vitis_ai-dpuczdx8g-b4096")
