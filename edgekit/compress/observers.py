@@ -224,16 +224,13 @@ def activation_spec(activations: Activations, ranges: Ranges, scales: Scales = "
 
 
 def weight_spec(*, per_channel: bool, reduced: bool, scales: Scales = "any") -> QuantizationSpec:
-    """int8 symmetric, -127..127; `reduced`: 7 bits, for processors whose int8 kernels saturate.
-
-    With a power of two the scale may clip, and -128 is a step of the formats that want one.
-    """
+    """int8 symmetric, -127..127; `reduced`: 7 bits, for processors whose int8 kernels saturate."""
     most = 63 if reduced else 127
     whole: Any = WeightRange if scales == "any" else PowerWeight
     kind: Any = ChannelRange if per_channel else whole
     return QuantizationSpec(
         dtype=torch.int8,
-        quant_min=-most if scales == "any" else -most - 1,
+        quant_min=-most,
         quant_max=most,
         qscheme=torch.per_channel_symmetric if per_channel else torch.per_tensor_symmetric,
         ch_axis=0 if per_channel else None,

@@ -1,6 +1,6 @@
 """One quantized program from a float model: every format lowers this one."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -20,6 +20,9 @@ from edgekit.errors import ModelError, TargetError
 from edgekit.models.data import Samples
 from edgekit.models.model import Model, export_program
 from edgekit.models.program import Program
+
+MOST = 127
+"""Steps of an int8 weight, and of an int8 bias, to either side of zero."""
 
 
 def quantize(
@@ -53,6 +56,7 @@ def quantize(
     quantizer = EdgekitQuantizer(
         activation_spec(numerics.activations, step.ranges, numerics.scales),
         weight_spec(per_channel=numerics.weights == "int8-per-channel", reduced=reduced, scales=numerics.scales),
+        means_keep=powers,
     )
     batch = len(model.example[0])
     taken = watch(module, calibration, batch) if step.rounding == "gptq" else {}
@@ -61,10 +65,28 @@ def quantize(
     converted = convert_pt2e(prepared, fold_quantize=False)
     module = relax_(converted, int8)
     weights, gains = round_weights_(module, taken)
+    weights |= clip_weights_(module, weights) if powers else {}
     biases = snap_biases_(module, gains, int8=powers)
     exported = export_program(module, model.example, model.spec.name)
     carry_meta_(module.graph, exported.graph)
     return Program(exported, model.spec, layers, int8, weights | biases)
+
+
+def clip_weights_(module: GraphModule, done: Container[str]) -> dict[str, np.ndarray]:
+    """Clips the int8 weights that are not `done` to what their scale holds; the weights as they were, by name.
+
+    A scale with the least error may be less than the range of its weight, and the ONNX that torch writes of a quantize
+    has one range for all, which has a step more.
+    """
+    before: dict[str, np.ndarray] = {}
+    for layer in quantized_layers(module.graph):
+        if layer.weight in before or layer.weight in done:
+            continue
+        weight = attrgetter(layer.weight)(module).detach()
+        most = float(MOST * _scale(module, layer.node.args[1]))
+        before[layer.weight] = weight.numpy().copy()
+        set_parameter_(module, layer.weight, weight.clamp(-most, most))
+    return before
 
 
 def snap_biases_(
@@ -93,9 +115,9 @@ def snap_biases_(
 
 
 def _int8_bias(wanted: torch.Tensor, finest: torch.Tensor) -> torch.Tensor:
-    holds_all = least_power(wanted.abs().max() / 127.5).clamp_min(finest)
-    step = best_power(holds_all, wanted, 1.0, -128, 127).clamp_min(finest)
-    return torch.round(wanted / step).clamp(-128, 127) * step
+    holds_all = least_power(wanted.abs().max() / MOST).clamp_min(finest)
+    step = best_power(holds_all, wanted, 1.0, -MOST, MOST).clamp_min(finest)
+    return torch.round(wanted / step).clamp(-MOST, MOST) * step
 
 
 def _own_bias_(module: GraphModule, layer: QuantizedLayer) -> str:

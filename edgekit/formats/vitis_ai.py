@@ -4,7 +4,17 @@ All scales are powers of two and all zero points 0, biases int8 as weights are: 
 host onnxruntime runs the same file.
 """
 
+from typing import TYPE_CHECKING
+
+from edgekit.core.dpu import DpuArch, read_fingerprint
+from edgekit.core.target import Target
+from edgekit.errors import ConvertError, TargetError
 from edgekit.formats.onnx import OnnxFormat
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+    from edgekit.models.program import Program
 
 
 class VitisAiFormat(OnnxFormat):
@@ -12,6 +22,30 @@ class VitisAiFormat(OnnxFormat):
 
     name = "vitis_ai"
     extra = "vitis"
+
+    def check(self, model: "onnx_ir.Model", program: "Program", target: Target) -> None:
+        """Raises: ConvertError naming what the target's DPU cannot run; TargetError if it names none."""
+        from edgekit.formats.dpu_ops import broken_rules
+
+        broken = broken_rules(model, arch_of(target))
+        if broken:
+            more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+            raise ConvertError(f"model {program.spec.name}, {broken[0]}, or leave it in fp32, on the processor{more}")
+
+
+def arch_of(target: Target) -> DpuArch:
+    """The DPU that a target is for.
+
+    Raises: TargetError if it names none.
+    """
+    told = dict(target.requires).get("dpu_fingerprint", "")
+    arch = read_fingerprint(told)
+    if arch is None:
+        raise TargetError(
+            f"target {target.name}: [requires] wants dpu_fingerprint, that of a DPUCZDX8G as `xdputil query` tells it, "
+            f"got {told or 'none'}"
+        )
+    return arch
 
 
 FORMAT = VitisAiFormat()

@@ -22,19 +22,19 @@ def int8_biases_(model: ir.Model) -> ir.Model:
             continue
         power = _power(values, math.prod(_scale(dequantize) for dequantize in takes if dequantize is not None))
         steps = values / power
-        if not np.array_equal(steps, np.clip(np.rint(steps), -128, 127)):
+        if not np.array_equal(steps, np.clip(np.rint(steps), -127, 127)):
             raise ConvertError(f"{bias.name}: its values are no int8 steps of a power of two: quantize the model again")
         node.replace_input_with(2, _dequantized(model.graph, node, bias, steps, power))
     return drop_unused_(model)
 
 
 def _power(values: np.ndarray, finest: float) -> np.float32:
-    """The least power of two, from `finest` up, that holds `values`.
+    """The least power of two, from `finest` up, that holds `values` in 127 steps.
 
-    >>> float(_power(np.array([1.0, -128.0]), 0.25))
+    >>> float(_power(np.array([1.0, -127.0]), 0.25))
     1.0
     """
-    most = max(float(values.max(initial=0.0)) / 127, -float(values.min(initial=0.0)) / 128, finest)
+    most = max(float(np.abs(values).max(initial=0.0)) / 127, finest)
     return np.float32(2.0 ** math.ceil(math.log2(most)))
 
 
