@@ -33,7 +33,8 @@ def xint8(model: Model, calibration: Samples) -> Program:
 
 @cache
 def program_of(name: str, ranges: Ranges = "minmax") -> Program:
-    return quantize(net(name, seed=1), Quantize(ranges=ranges), TARGET.numerics, noise(32))
+    step = Quantize(ranges=ranges, rounding="gptq" if ranges == "percentile" else "nearest")
+    return quantize(net(name, seed=1), step, TARGET.numerics, noise(32))
 
 
 def captured(module: nn.Module, *shape: int) -> tuple[Model, Samples]:
