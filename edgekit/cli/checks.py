@@ -10,6 +10,8 @@ import edgekit
 from edgekit.catalog import targets
 from edgekit.core.noun import Noun
 from edgekit.errors import EdgekitError, StoreError
+from edgekit.formats.names import BUILT_THERE, extra_of
+from edgekit.formats.xmodel import GET_IT, PROGRAM, find_compiler
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.home import artifacts_folder, home, ledger_url
 from edgekit.store.ledger import Ledger
@@ -36,7 +38,7 @@ class Check(Noun, frozen=True, kw_only=True):
 
 def host_checks() -> tuple[Check, ...]:
     """What this computer has, can build and keeps."""
-    return (_edgekit(), *(_extra(name) for name in EXTRAS), *_formats(), _home(), _ledger())
+    return (_edgekit(), *(_extra(name) for name in EXTRAS), *_formats(), xmodel_check(), _home(), _ledger())
 
 
 def _edgekit() -> Check:
@@ -81,11 +83,23 @@ def _formats() -> Iterable[Check]:
 
 def _format(name: str) -> Check:
     usable = " ".join(t.name for t in targets() if t.format == name) or "no target"
-    needed = (*EXTRAS["compress"], *EXTRAS.get(name, ()))
-    if any(number is None for number in package_versions(needed).values()):
-        fix = f"pip install 'edgekit[{name}]'"
+    if any(number is None for number in package_versions(packages_of(name)).values()):
+        fix = f"pip install 'edgekit[{extra_of(name)}]'"
         return Check(what=f"format {name}", state="missing", found="cannot be built here", fix=fix)
     return Check(what=f"format {name}", state="ok", found=f"builds for {usable}")
+
+
+def packages_of(name: str) -> tuple[str, ...]:
+    """What has to be installed to build for the format called `name`."""
+    return (*EXTRAS["compress"], *EXTRAS.get("onnx" if name in BUILT_THERE else name, ()))
+
+
+def xmodel_check() -> Check:
+    """Whether the user's compiler for DPUs is here."""
+    compiler = find_compiler()
+    if compiler is None:
+        return Check(what=PROGRAM, state="missing", found="not on the PATH: no .xmodel can be made here", fix=GET_IT)
+    return Check(what=PROGRAM, state="ok", found=str(compiler))
 
 
 def _home() -> Check:

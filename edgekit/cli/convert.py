@@ -1,5 +1,6 @@
 """`edgekit convert`: builds an artifact for a target."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,17 +11,30 @@ from edgekit.cli.output import say_lines, show_json, size
 from edgekit.cli.progress import shown
 from edgekit.cli.recipes import RecipeName, read_recipe
 from edgekit.cli.words import drop_words
+from edgekit.errors import UsageError
+from edgekit.formats.names import extra_of
 from edgekit.models.extras import require
 
 Target = Annotated[str, typer.Option("--target", metavar="NAME", help="A target of `edgekit targets list`.")]
 
+Overlay = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--overlay", metavar="FILE", help="A file that goes with the model: bit.bin, dtbo, xclbin. Repeatable."
+    ),
+]
+
 
 def command(
-    project: ProjectFile, *, target: Target, recipe: RecipeName = "int8", json: Json = False, debug: Debug = False
-) -> None:
+    project: ProjectFile, *,
+    target: Target, recipe: RecipeName = "int8", overlay: Overlay = None, json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
     """It is verified on this computer, scored on the validation split, and kept in the store."""
     steps, goal = read_recipe(recipe), get_target(target)
-    require("torch", extra=goal.format)
+    require("torch", extra=extra_of(goal.format))
+    beside = tuple(overlay or ())
+    if missing := [path for path in beside if not path.is_file()]:
+        raise UsageError(f"--overlay: {missing[0]}: no such file")
     from edgekit.formats.base import get_format
     from edgekit.pipeline.build import build
     from edgekit.pipeline.job import open_job
@@ -30,7 +44,8 @@ def command(
 
     with shown() as listener:
         store, weights = ArtifactStore(artifacts_folder()), WeightStore(weights_folder())
-        built = build(open_job(project, listen=listener), steps, goal, store, weights, listen=listener)
+        job = open_job(project, listen=listener)
+        built = build(job, steps, goal, store, weights, beside=beside, listen=listener)
     if json:
         show_json(built)
         return

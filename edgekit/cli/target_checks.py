@@ -1,20 +1,19 @@
 """What `edgekit doctor --target` looks at: whether this computer can build for a target, prove it, and measure it."""
 
-import shutil
 from collections.abc import Iterator
 
+import msgspec
+
 from edgekit.catalog import get_target
-from edgekit.cli.checks import EXTRAS, Check, package_versions
+from edgekit.cli.checks import Check, package_versions, packages_of, xmodel_check
 from edgekit.core.device import Device
 from edgekit.core.firmware import mismatches
 from edgekit.core.target import Target
 from edgekit.devices.inventory import LOCAL, devices, get_device
 from edgekit.devices.runtimes import RUNTIMES
 from edgekit.errors import EdgekitError
-from edgekit.formats.names import format_names
+from edgekit.formats.names import extra_of, format_names
 
-EXTRA_OF = {"tensorrt": "onnx"}
-"""The extra of a format that has none of its own name."""
 PROVES = {
     "onnx": ("onnxruntime", "onnxruntime runs the file itself"),
     "tflite": ("ai-edge-litert", "LiteRT runs the file itself"),
@@ -22,15 +21,10 @@ PROVES = {
         "onnxruntime",
         "onnxruntime runs the ONNX file that the engine is built from; the engine never runs here",
     ),
+    "coreml": ("coremltools", "edgekit's own evaluator runs the package; nothing of Apple's is run here"),
+    "vitis_ai": ("onnxruntime", "onnxruntime runs the ONNX file that is compiled; no DPU is run here"),
 }
 """What proves a format's files on this computer: a package, and what it does."""
-TOOLS = {
-    "vitis_ai": (
-        "vai_c_xir",
-        "the compiler of AMD's Vitis AI container: start edgekit in it, or put vai_c_xir on the path",
-    ),
-}
-"""A vendor's tool that a format's files are compiled with here, and where it comes from."""
 
 
 def target_checks(name: str, *, reach: bool) -> tuple[Check, ...]:
@@ -54,15 +48,14 @@ def _build(target: Target) -> Iterator[Check]:
         fix = "`edgekit targets list` shows the targets that can be built for"
         yield Check(what="build", state="bad", found=f"no back end for format {target.format} yet", fix=fix)
         return
-    extra = EXTRA_OF.get(target.format, target.format)
-    found = package_versions((*EXTRAS["compress"], *EXTRAS.get(extra, ())))
+    extra = extra_of(target.format)
+    found = package_versions(packages_of(target.format))
     lacking = [package for package, number in found.items() if number is None]
     fix = f"pip install 'edgekit[{extra}]'" if lacking else ""
     words = f"no {', '.join(lacking)}" if lacking else ", ".join(f"{p} {n}" for p, n in found.items())
     yield Check(what="build", state="bad" if lacking else "ok", found=words, fix=fix)
-    if target.format in TOOLS and shutil.which(TOOLS[target.format][0]) is None:
-        tool, fix = TOOLS[target.format]
-        yield Check(what=f"compile with {tool}", state="bad", found=f"no {tool} on the path", fix=fix)
+    if target.format == "vitis_ai" and (compiler := xmodel_check()).state != "ok":
+        yield msgspec.structs.replace(compiler, state="bad")
     package, does = PROVES.get(target.format, ("", "nothing runs its files here: packaged, not run"))
     there = not package or package_versions((package,))[package] is not None
     fix = "" if there else f"pip install 'edgekit[{extra}]'"

@@ -12,6 +12,7 @@ from edgekit.cli.progress import shown
 from edgekit.cli.words import study_words
 from edgekit.devices.inventory import get_device
 from edgekit.errors import UsageError
+from edgekit.formats.names import extra_of
 from edgekit.models.extras import require
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.files import write_whole
@@ -46,7 +47,7 @@ def command(
     wait_s = wait_seconds(wait)
     machine = get_device(device)
     goal = get_target(target) if target else None
-    require("torch", extra=goal.format if goal else "onnx")
+    require("torch", extra=extra_of(goal.format) if goal else "onnx")
     from edgekit.pipeline.fitting import fitting_target
     from edgekit.pipeline.job import open_job
     from edgekit.pipeline.tune import holds, tune

@@ -1,4 +1,8 @@
-"""How activation ranges are taken from calibration: min-max, a percentile, or least squared error. Bounded memory."""
+"""How activation ranges are taken from calibration: min-max, a percentile, or least squared error. Bounded memory.
+
+A target may take only powers of two as scales. Then min-max and percentile give the least power that holds their range,
+and least squares the power with the least squared error.
+"""
 
 from typing import Any
 
@@ -12,7 +16,7 @@ from torchao.quantization.pt2e.observer import (
 from torchao.quantization.pt2e.quantizer import QuantizationSpec
 
 from edgekit.core.recipe import Ranges
-from edgekit.core.target import Activations
+from edgekit.core.target import Activations, Scales
 
 EPSILON = 2.0**-12
 """The least scale: finer steps than this are noise, and some runtimes lose them."""
@@ -20,6 +24,8 @@ PERCENTILE = 0.9999
 BINS = 8192
 """Over -R to R, R doubling as larger values come: at least 2,048 bins lie within the values' own range."""
 SHRINKS = torch.linspace(1.0, 0.2, 81).tolist()
+HALVINGS = 6
+"""How many powers of two are tried for the least error: the least that holds all values, and those below it."""
 
 
 class HistogramRange(UniformQuantizationObserverBase):
@@ -106,6 +112,57 @@ class LeastSquares(HistogramRange):
         return float((self.counts[used] * (steps * scale - values) ** 2).sum())
 
 
+class _PowerOfTwo:
+    """Scales that are powers of two: the least that holds the range."""
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Scale and zero point."""
+        scale, zero = super().calculate_qparams()  # type: ignore[misc]
+        return least_power(scale), zero
+
+
+class PowerMinMax(_PowerOfTwo, MinMaxObserver):  # type: ignore[misc]
+    """The range of all values."""
+
+
+class PowerPercentile(_PowerOfTwo, PercentileRange):
+    """As PercentileRange."""
+
+
+class PowerLeastSquares(HistogramRange):
+    """The power of two with the least squared error of rounding and clipping, out of HALVINGS."""
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Scale and zero point."""
+        scale, zero = super().calculate_qparams()
+        used = self.counts > 0
+        low, high = int(self.quant_min), int(self.quant_max)
+        return best_power(least_power(scale), self.centres()[used], self.counts[used], low, high), zero
+
+
+def least_power(scale: Tensor) -> Tensor:
+    """The least power of two that is not below `scale`.
+
+    >>> least_power(torch.tensor([0.3, 0.25])).tolist()
+    [0.5, 0.25]
+    """
+    return torch.exp2(torch.ceil(torch.log2(scale)))
+
+
+def best_power(holds_all: Tensor, values: Tensor, counts: Tensor | float, low: int, high: int) -> Tensor:
+    """The power of two, from `holds_all` down, with the least squared error of `values` in steps from `low` to `high`.
+
+    >>> best_power(torch.tensor([1.0]), torch.tensor([0.25] * 99 + [100.0]), 1.0, -128, 127).tolist()
+    [1.0]
+    """
+
+    def error(power: Tensor) -> float:
+        steps = torch.clamp(torch.round(values / power), low, high)
+        return float((counts * (steps * power - values) ** 2).sum())
+
+    return min((holds_all / 2**i for i in range(HALVINGS)), key=error)
+
+
 class _Once:
     """Looks at the first values alone: a weight is the same at every call, and calibration calls hundreds of times."""
 
@@ -122,14 +179,36 @@ class WeightRange(_Once, MinMaxObserver):  # type: ignore[misc]
     """The range of a whole weight."""
 
 
+class PowerWeight(_Once, MinMaxObserver):  # type: ignore[misc]
+    """A whole weight: the power of two with the least squared error."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """`values`; the first are looked at."""
+        if not self.seen:
+            self.weight = values.detach().double()
+        return super().forward(values)
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Scale and zero point."""
+        scale, zero = super().calculate_qparams()
+        return best_power(least_power(scale), self.weight, 1.0, int(self.quant_min), int(self.quant_max)), zero
+
+
 class ChannelRange(_Once, PerChannelMinMaxObserver):  # type: ignore[misc]
     """The range of a weight, channel by channel."""
 
 
-_OBSERVERS = {"minmax": MinMaxObserver, "percentile": PercentileRange, "mse": LeastSquares}
+_OBSERVERS: dict[tuple[Scales, Ranges], Any] = {
+    ("any", "minmax"): MinMaxObserver,
+    ("any", "percentile"): PercentileRange,
+    ("any", "mse"): LeastSquares,
+    ("power-of-two", "minmax"): PowerMinMax,
+    ("power-of-two", "percentile"): PowerPercentile,
+    ("power-of-two", "mse"): PowerLeastSquares,
+}
 
 
-def activation_spec(activations: Activations, ranges: Ranges) -> QuantizationSpec:
+def activation_spec(activations: Activations, ranges: Ranges, scales: Scales = "any") -> QuantizationSpec:
     """int8 per tensor, -128..127: affine, or symmetric where the target demands it.
 
     uint8-affine is int8-affine here; the lowering relabels it.
@@ -140,14 +219,15 @@ def activation_spec(activations: Activations, ranges: Ranges) -> QuantizationSpe
         quant_min=-128,
         quant_max=127,
         qscheme=torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine,
-        observer_or_fake_quant_ctr=_OBSERVERS[ranges].with_args(eps=EPSILON),
+        observer_or_fake_quant_ctr=_OBSERVERS[scales, ranges].with_args(eps=EPSILON),
     )
 
 
-def weight_spec(*, per_channel: bool, reduced: bool) -> QuantizationSpec:
+def weight_spec(*, per_channel: bool, reduced: bool, scales: Scales = "any") -> QuantizationSpec:
     """int8 symmetric, -127..127; `reduced`: 7 bits, for processors whose int8 kernels saturate."""
     most = 63 if reduced else 127
-    kind: Any = ChannelRange if per_channel else WeightRange
+    whole: Any = WeightRange if scales == "any" else PowerWeight
+    kind: Any = ChannelRange if per_channel else whole
     return QuantizationSpec(
         dtype=torch.int8,
         quant_min=-most,

@@ -1,6 +1,6 @@
 """One quantized program from a float model: every format lowers this one."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from edgekit.compress.observers import activation_spec, weight_spec
+from edgekit.compress.observers import activation_spec, best_power, least_power, weight_spec
 from edgekit.compress.quantizer import EdgekitQuantizer, is_layer, layer_name
 from edgekit.compress.relax import QuantizedLayer, carry_meta_, quantized_layers, relax_, set_parameter_
 from edgekit.compress.rounding import round_weights_, watch
@@ -20,6 +20,9 @@ from edgekit.errors import ModelError, TargetError
 from edgekit.models.data import Samples
 from edgekit.models.model import Model, export_program
 from edgekit.models.program import Program
+
+MOST = 127
+"""Steps of an int8 weight, and of an int8 bias, to either side of zero."""
 
 
 def quantize(
@@ -42,13 +45,18 @@ def quantize(
         return Program(captured, model.spec, layers)
     if "int8" not in numerics.precisions:
         raise TargetError(f"int8 was asked for, and the target holds {', '.join(numerics.precisions)}")
-    if numerics.scales != "any":
-        raise TargetError(f"the target takes {numerics.scales} scales only, and edgekit makes none such yet")
+    powers = numerics.scales == "power-of-two"
+    if powers and (numerics.activations, numerics.weights) != ("int8-symmetric", "int8-per-tensor"):
+        raise TargetError(
+            f"scales that are powers of two go with int8-symmetric activations and int8-per-tensor weights, "
+            f"the target has {numerics.activations} and {numerics.weights}"
+        )
     reduced = features is not None and bool(numerics.reduce_range_without)
     reduced = reduced and not set(features or ()) & set(numerics.reduce_range_without)
     quantizer = EdgekitQuantizer(
-        activation_spec(numerics.activations, step.ranges),
-        weight_spec(per_channel=numerics.weights == "int8-per-channel", reduced=reduced),
+        activation_spec(numerics.activations, step.ranges, numerics.scales),
+        weight_spec(per_channel=numerics.weights == "int8-per-channel", reduced=reduced, scales=numerics.scales),
+        means_keep=powers,
     )
     batch = len(model.example[0])
     taken = watch(module, calibration, batch) if step.rounding == "gptq" else {}
@@ -57,17 +65,38 @@ def quantize(
     converted = convert_pt2e(prepared, fold_quantize=False)
     module = relax_(converted, int8)
     weights, gains = round_weights_(module, taken)
-    biases = snap_biases_(module, gains)
+    weights |= clip_weights_(module, weights) if powers else {}
+    biases = snap_biases_(module, gains, int8=powers)
     exported = export_program(module, model.example, model.spec.name)
     carry_meta_(module.graph, exported.graph)
     return Program(exported, model.spec, layers, int8, weights | biases)
 
 
-def snap_biases_(module: GraphModule, gains: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+def clip_weights_(module: GraphModule, done: Container[str]) -> dict[str, np.ndarray]:
+    """Clips the int8 weights that are not `done` to what their scale holds; the weights as they were, by name.
+
+    A scale with the least error may be less than the range of its weight, and the ONNX that torch writes of a quantize
+    has one range for all, which has a step more.
+    """
+    before: dict[str, np.ndarray] = {}
+    for layer in quantized_layers(module.graph):
+        if layer.weight in before or layer.weight in done:
+            continue
+        weight = attrgetter(layer.weight)(module).detach()
+        most = float(MOST * _scale(module, layer.node.args[1]))
+        before[layer.weight] = weight.numpy().copy()
+        set_parameter_(module, layer.weight, weight.clamp(-most, most))
+    return before
+
+
+def snap_biases_(
+    module: GraphModule, gains: Mapping[str, torch.Tensor], *, int8: bool = False
+) -> dict[str, np.ndarray]:
     """Puts every int8 layer's bias, and what it gains, on the grid of integer kernels: multiples of s_x * s_w.
 
     Returns the biases as they were, by parameter name. Int8 kernels keep the bias as int32 with that scale; without
-    this step a tenth of the outputs can differ by one step of the output's scale.
+    this step a tenth of the outputs can differ by one step of the output's scale. `int8`: a DPU keeps a bias as int8
+    with a power of two of its own, no finer than s_x * s_w: it is shifted up to the sums that it is added to.
     """
     before: dict[str, np.ndarray] = {}
     for layer in quantized_layers(module.graph):
@@ -79,9 +108,16 @@ def snap_biases_(module: GraphModule, gains: Mapping[str, torch.Tensor]) -> dict
         before[name] = value.numpy().copy()
         step = _scale(module, layer.node.args[0]) * _scale(module, layer.node.args[1])
         wanted = value.double() + gains.get(layer.name, 0.0)
-        set_parameter_(module, name, (torch.round(wanted / step) * step).to(value.dtype))
+        snapped = _int8_bias(wanted, step) if int8 else torch.round(wanted / step) * step
+        set_parameter_(module, name, snapped.to(value.dtype))
     module.recompile()
     return before
+
+
+def _int8_bias(wanted: torch.Tensor, finest: torch.Tensor) -> torch.Tensor:
+    holds_all = least_power(wanted.abs().max() / MOST).clamp_min(finest)
+    step = best_power(holds_all, wanted, 1.0, -MOST, MOST).clamp_min(finest)
+    return torch.round(wanted / step).clamp(-MOST, MOST) * step
 
 
 def _own_bias_(module: GraphModule, layer: QuantizedLayer) -> str:

@@ -54,11 +54,15 @@ def layer_name(node: Node) -> str:
 
 
 class EdgekitQuantizer(Quantizer):
-    """Annotates every layer, and every op between layers that int8 kernels exist for."""
+    """Annotates every layer, and every op between layers that int8 kernels exist for.
 
-    def __init__(self, activation: QuantizationSpec, weight: QuantizationSpec) -> None:
+    `means_keep`: an average has the scale of what it takes, as a DPU's pooling has.
+    """
+
+    def __init__(self, activation: QuantizationSpec, weight: QuantizationSpec, *, means_keep: bool = False) -> None:
         super().__init__()
         self._activation, self._weight = activation, weight
+        self._shares = MOVES | MEANS if means_keep else MOVES
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Writes the annotations; a value made by an op that is not annotated is quantized where a layer takes it."""
@@ -77,10 +81,10 @@ class EdgekitQuantizer(Quantizer):
         if not takes or not all(map(_is_float_tensor, takes)) or (node.target in ACTIVATIONS and len(takes) > 1):
             return
         pair = node.target in BINARIES and len(_nodes(node.args[:2])) == 2 and node.kwargs.get("alpha", 1) == 1
-        if pair or node.target in MEANS or node.target in ACTIVATIONS:
-            self._unit_(node, takes)
-        elif node.target is aten.cat.default or (node.target in MOVES and not _pads_with_values(node)):
+        if node.target is aten.cat.default or (node.target in self._shares and not _pads_with_values(node)):
             self._shared_(node, takes, (node,))
+        elif pair or node.target in MEANS or node.target in ACTIVATIONS:
+            self._unit_(node, takes)
         elif node.target in SPLITS:
             self._shared_(node, takes, tuple(node.users))
         elif node.target in FIXED:

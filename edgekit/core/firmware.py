@@ -2,6 +2,7 @@
 
 import fnmatch
 
+from edgekit.core.dpu import named
 from edgekit.core.noun import Noun
 
 Pairs = tuple[tuple[str, str], ...]
@@ -69,5 +70,6 @@ def mismatches(requires: Pairs, provides: Pairs) -> tuple[str, ...]:
         if got is None:
             missing.append(f"needs {key} {wanted}, the device has none")
         elif got != wanted and not got.startswith(wanted + "."):
-            missing.append(f"needs {key} {wanted}, the device has {got}")
+            told = [named(text) if key == "dpu_fingerprint" else text for text in (wanted, got)]
+            missing.append(f"needs {key} {told[0]}, the device has {told[1]}")
     return tuple(missing)

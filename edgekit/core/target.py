@@ -5,6 +5,7 @@ from typing import Literal
 from edgekit.core.noun import Noun
 
 Activations = Literal["int8-affine", "uint8-affine", "int8-symmetric", "float"]
+Scales = Literal["any", "power-of-two"]
 
 
 class Numerics(Noun, frozen=True, kw_only=True):
@@ -13,7 +14,7 @@ class Numerics(Noun, frozen=True, kw_only=True):
     precisions: tuple[str, ...] = ("fp32",)
     activations: Activations = "float"
     weights: Literal["int8-per-channel", "int8-per-tensor", "float"] = "float"
-    scales: Literal["any", "power-of-two"] = "any"
+    scales: Scales = "any"
     reduce_range_without: tuple[str, ...] = ()
     """CPU features (all of them missing) that make 7-bit weights necessary, e.g. `vnni`."""
 

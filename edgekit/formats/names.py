@@ -7,10 +7,12 @@ from typing import Any
 from edgekit.errors import TargetError
 
 GROUP = "edgekit.formats"
-BUILT_THERE = frozenset({"tensorrt"})
-"""Formats of what a device builds for itself: the file that it is built from has the ending of another."""
+BUILT_THERE = frozenset({"tensorrt", "vitis_ai"})
+"""Formats of what another program builds: the file that it is built from is one of ONNX, and ends so."""
 _ENDINGS = {"coreml": "mlpackage.zip"}
 """The ending of a format's files, where that is not its name."""
+EXTRAS = {"vitis_ai": "vitis"}
+"""The extra of each format whose extra has another name than itself."""
 
 
 @cache
@@ -30,6 +32,15 @@ def format_entries() -> dict[str, Any]:
 def format_names() -> tuple[str, ...]:
     """The formats that are installed, by name."""
     return tuple(sorted(format_entries()))
+
+
+def extra_of(name: str) -> str:
+    """The extra that installs what the format called `name` needs.
+
+    >>> extra_of("vitis_ai"), extra_of("onnx")
+    ('vitis', 'onnx')
+    """
+    return EXTRAS.get(name, name)
 
 
 def file_endings() -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from edgekit.core.artifact import Artifact, FileEntry, Provenance, content_id
@@ -73,6 +74,31 @@ def wrap(model_file: Path, target: Target, folder: Path) -> Artifact:
     return _written(folder, model_file, vectors, target, inputs=inputs, outputs=outputs, key=key, name=model_file.stem)
 
 
+def extend(artifact: Artifact, folder: Path, files: tuple[Path, ...], model_file: str | None = None) -> Artifact:
+    """The artifact in `folder` with more files in it, each by its own name; `model_file` is what a runtime loads then.
+
+    Raises: ArtifactError if two files have one name, or one cannot be read.
+    """
+    entries = list(artifact.files)
+    for file in files:
+        if file.name in {entry.path for entry in entries} | {DESCRIPTION}:
+            raise ArtifactError(f"{artifact.name}: there is a file {file.name} in it already: rename {file}")
+        try:
+            shutil.copyfile(file, folder / file.name)
+        except OSError as error:
+            raise ArtifactError(f"{file}: cannot be read: {error.strerror or error}") from None
+        entries.append(_entry(folder, file.name))
+    found = msgspec.structs.replace(
+        artifact, id=content_id(tuple(entries)), files=tuple(entries), model_file=model_file or artifact.model_file
+    )
+    (folder / DESCRIPTION).write_bytes(to_json(found))
+    return found
+
+
+def _entry(folder: Path, name: str) -> FileEntry:
+    return FileEntry(path=name, sha256=sha256_of(folder / name), size_bytes=(folder / name).stat().st_size)
+
+
 def look_into(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
     """In the child: what a file takes, seeded noise of that kind, and what the file gives for it."""
     back_end, path, draw = get_format(job["format"]), Path(job["path"]), np.random.default_rng(0)
@@ -99,7 +125,3 @@ def _written(
     )  # fmt: skip
     (folder / DESCRIPTION).write_bytes(to_json(artifact))
     return artifact
-
-
-def _entry(folder: Path, name: str) -> FileEntry:
-    return FileEntry(path=name, sha256=sha256_of(folder / name), size_bytes=(folder / name).stat().st_size)

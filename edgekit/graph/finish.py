@@ -10,6 +10,7 @@ from onnx_ir.passes.common import (
 from onnxscript import optimizer
 
 from edgekit.core.target import Target
+from edgekit.graph.biases import int8_biases_
 from edgekit.graph.ceiling import keep_ceiling_
 from edgekit.graph.floats import keep_float_
 from edgekit.graph.fold import fold_weights_, pad_inside_, pool_globally_, split_by_sizes_
@@ -34,6 +35,8 @@ def finish_(model: ir.Model, target: Target, inputs: tuple[str, ...], outputs: t
     fold_weights_(model)
     pool_globally_(model)
     pad_inside_(model)
+    if target.numerics.scales == "power-of-two":
+        int8_biases_(model)
     if target.numerics.activations == "int8-symmetric" and target.runtime == "onnxruntime":
         clip_behind_quantize_(model)
     if target.numerics.activations == "uint8-affine" or _is_symmetric_on_x86(target):

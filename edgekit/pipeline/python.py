@@ -14,6 +14,7 @@ from edgekit.core.recipe import NAMED, Recipe
 from edgekit.core.trial import Studies, Study
 from edgekit.devices.inventory import get_device
 from edgekit.errors import UsageError
+from edgekit.formats.names import extra_of
 from edgekit.models.extras import require
 from edgekit.pipeline.events import Listener, silent
 from edgekit.pipeline.fitting import fitting_target
@@ -81,7 +82,7 @@ def tune(
     machines = tuple(dict.fromkeys(_device(d) for d in ((devices,) if isinstance(devices, str | Device) else devices)))
     if not machines:
         raise UsageError("devices: want at least one, got none")
-    require("torch", extra=goal.format if goal else "onnx")
+    require("torch", extra=extra_of(goal.format) if goal else "onnx")
     from edgekit.pipeline.given import given_job
     from edgekit.pipeline.tune import tune as tune_on
     from edgekit.store.weights import WeightStore
@@ -130,7 +131,7 @@ def convert(
     Raises: EdgekitError.
     """
     goal = get_target(target)
-    require("torch", extra=goal.format)
+    require("torch", extra=extra_of(goal.format))
     from edgekit.pipeline.build import build
     from edgekit.pipeline.given import given_job
     from edgekit.store.weights import WeightStore

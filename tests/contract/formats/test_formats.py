@@ -62,3 +62,7 @@ class TestTensorRt(_Onnx, FormatContract):
 
 class TestCoreMl(FormatContract):
     target = get_target("coreml-apple-silicon")
+
+
+class TestVitisAi(FormatContract):
+    target = get_target("vitis_ai-dpuczdx8g-b4096")

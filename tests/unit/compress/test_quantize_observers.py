@@ -1,5 +1,7 @@
 """How ranges are taken: what each way finds, that it streams, and that its memory does not grow."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,8 +11,8 @@ from edgekit.compress.observers import EPSILON, activation_spec, weight_spec
 from edgekit.core.recipe import Ranges
 
 
-def observe(ranges: Ranges, *parts: torch.Tensor) -> tuple[float, int]:
-    spec = activation_spec("int8-affine", ranges)
+def observe(ranges: Ranges, *parts: torch.Tensor, powers: bool = False) -> tuple[float, int]:
+    spec = activation_spec(*(("int8-symmetric", ranges, "power-of-two") if powers else ("int8-affine", ranges)))
     observer = spec.observer_or_fake_quant_ctr.with_args(
         dtype=spec.dtype, quant_min=spec.quant_min, quant_max=spec.quant_max, qscheme=spec.qscheme
     )()
@@ -87,3 +89,42 @@ def test_weights_are_symmetric_in_seven_or_eight_bits_per_channel_or_tensor() ->
         (-127, 127, 0),
         (-63, 63, None),
     ]
+
+
+@given(st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=50), st.floats(0.01, 100))
+@settings(max_examples=50, deadline=None)
+def test_the_power_of_minmax_is_the_least_that_holds_all(values: list[float], spread: float) -> None:
+    tensor = torch.tensor(values) * spread
+    scale, zero = observe("minmax", tensor, powers=True)
+    assert zero == 0
+    assert math.frexp(scale)[0] == 0.5
+    most = float(tensor.abs().max())
+    assert most <= 127.5 * scale * 1.0001
+    assert scale == EPSILON or most > 127.5 * scale / 2 * 0.9999
+
+
+def test_the_power_of_mse_has_at_most_the_error_of_its_neighbours() -> None:
+    torch.manual_seed(2)
+    outlier = torch.randn(50_000)
+    outlier[0] = 40.0
+    for values in (torch.randn(50_000), torch.relu(torch.randn(50_000)), torch.randn(50_000) ** 3, outlier):
+        scale, zero = observe("mse", *values.split(5_000), powers=True)
+        assert (zero, math.frexp(scale)[0]) == (0, 0.5)
+        found = error(values, scale, 0)
+        assert found <= 1.01 * min(error(values, scale * 2, 0), error(values, scale / 2, 0))
+    assert scale < observe("minmax", outlier, powers=True)[0]
+
+
+def test_a_weight_has_the_power_with_the_least_error() -> None:
+    torch.manual_seed(3)
+    weight = torch.randn(64, 64)
+    weight[0, 0] = 9.0
+    spec = weight_spec(per_channel=False, reduced=False, scales="power-of-two")
+    observer = spec.observer_or_fake_quant_ctr.with_args(
+        dtype=spec.dtype, quant_min=spec.quant_min, quant_max=spec.quant_max, qscheme=spec.qscheme
+    )()
+    observer(weight)
+    scale = float(observer.calculate_qparams()[0])
+    errors = {power: float(((weight / power).round().clamp(-127, 127) * power - weight).square().sum())
+              for power in (2.0**-i for i in range(12))}  # fmt: skip
+    assert scale == min(errors, key=lambda power: errors[power])
