@@ -4,13 +4,15 @@ torch multiplies by the reciprocal of a scale where ONNX, Core ML and integer ke
 int8 runtime that accumulates exactly equals this reference.
 """
 
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.fx import Interpreter
+from torch.fx import GraphModule, Interpreter, Node
 
+from edgekit.models.batches import batch_of, in_batches
 from edgekit.models.program import Program
 
 decomposed = torch.ops.quantized_decomposed
@@ -32,22 +34,41 @@ class _Dividing(Interpreter):
         return super().call_function(target, args, kwargs)
 
 
+class _Watching(_Dividing):
+    def __init__(self, module: GraphModule, watched: Set[str]) -> None:
+        super().__init__(module)
+        self.watched, self.seen = watched, dict[str, np.ndarray]()
+
+    def run_node(self, n: Node) -> Any:
+        """As always; what is watched is noted at once, before an op changes it in place."""
+        result = super().run_node(n)
+        if n.name in self.watched:
+            self.seen[n.name] = _to_array(result)
+        return result
+
+
 def reference_outputs(program: Program, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """The outputs of `program` for inputs with the sample first, in float32; several calls of its own batch."""
-    module = program.exported.module(check_guards=False)
-    for name, value in list(module.named_parameters()) + list(module.named_buffers()):
-        if value.is_floating_point():
-            owner, _, leaf = name.rpartition(".")
-            setattr(module.get_submodule(owner), leaf, _parameter(value))
-    batch = program.spec.inputs[0].shape[0]
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(inputs[0]) - batch + 1, batch):
-            feed = [torch.from_numpy(np.ascontiguousarray(a[start : start + batch])) for a in inputs]
-            result = _Dividing(module).run(*(t.double() if t.is_floating_point() else t for t in feed))
-            outputs = (result,) if isinstance(result, Tensor) else tuple(result)
-            parts.append([t.to(torch.float32).numpy() if t.is_floating_point() else t.numpy() for t in outputs])
-    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return _by_batch(program, _Dividing(_in_float64(program)), inputs, lambda outputs: [*map(_to_array, outputs)])
+
+
+def reference_values(program: Program, names: Sequence[str], inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """As `reference_outputs`, of the nodes called `names` in `program`'s module."""
+    machine = _Watching(_in_float64(program), frozenset(names))
+    return _by_batch(program, machine, inputs, lambda _: [machine.seen[name] for name in names])
+
+
+def _by_batch(
+    program: Program, machine: Interpreter, inputs: tuple[np.ndarray, ...],
+    pick: Callable[[Sequence[Tensor]], list[np.ndarray]],
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    def call(batch: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+        feed = [torch.from_numpy(array) for array in batch]
+        with torch.no_grad():
+            result = machine.run(*(t.double() if t.is_floating_point() else t for t in feed))
+        return pick((result,) if isinstance(result, Tensor) else result)
+
+    return in_batches(call, inputs, batch_of(program.spec))
 
 
 def output_steps(program: Program) -> tuple[float | None, ...]:
@@ -57,6 +78,19 @@ def output_steps(program: Program) -> tuple[float | None, ...]:
     named = results if isinstance(results, tuple | list) else (results,)
     dequantize = decomposed.dequantize_per_tensor.default
     return tuple(float(n.args[1]) if n.target is dequantize else None for n in named)
+
+
+def _in_float64(program: Program) -> GraphModule:
+    module = program.exported.module(check_guards=False)
+    for name, value in list(module.named_parameters()) + list(module.named_buffers()):
+        if value.is_floating_point():
+            owner, _, leaf = name.rpartition(".")
+            setattr(module.get_submodule(owner), leaf, _parameter(value))
+    return module
+
+
+def _to_array(value: Tensor) -> np.ndarray:
+    return value.to(torch.float32).numpy() if value.is_floating_point() else value.numpy()
 
 
 def _quantize(value: Tensor, scale: Any, zero: Any, low: int, high: int) -> Tensor:

@@ -61,7 +61,7 @@ class TfliteFormat:
             interpreter.invoke()
             return tuple(interpreter.get_tensor(detail["index"]) for detail in gives)
 
-        return in_batches(call, inputs, int(takes[0]["shape"][0]))
+        return in_batches(call, inputs, [int(detail["shape"][0]) for detail in takes])
 
     def _interpreter(self, path: Path, threads: int) -> Any:
         """Raises: ArtifactError if LiteRT refuses the file."""
