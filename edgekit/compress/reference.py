@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
+from torch.utils._pytree import tree_map
 
 from edgekit.models.batches import batch_of, in_batches
 from edgekit.models.program import Program
@@ -31,6 +32,7 @@ class _Dividing(Interpreter):
         if target is decomposed.dequantize_per_channel.default:
             scale, zero = (_along(t, args[3], args[0].dim()) for t in args[1:3])
             return (args[0] - zero) * scale
+        args, kwargs = tree_map(_wide, (args, kwargs))
         return super().call_function(target, args, kwargs)
 
 
@@ -95,6 +97,11 @@ def _to_array(value: Tensor) -> np.ndarray:
 
 def _quantize(value: Tensor, scale: Any, zero: Any, low: int, high: int) -> Tensor:
     return torch.clamp(torch.round(value / _exact(scale)) + zero, low, high)
+
+
+def _wide(value: Any) -> Any:
+    """float64 where an op is asked for float32: a float32 mask beside float64 values is misread by attention."""
+    return torch.float64 if value is torch.float32 else value
 
 
 def _exact(scale: Any) -> Any:
