@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,8 @@ FLOAT_ERROR = 1e-4
 DEADLINE_S = 2400
 LACKS = re.compile(r"TensorRT \S+ has no |no TensorRT has ")
 """What a back end says of an op that its vendor's own table lacks."""
+WEIGHT = {"QLinearConv": 3, "QGemm": 3, "QLinearMatMul": 3, "MatMulIntegerToFloat": 1}
+"""The input that is the weight, of each op of onnxruntime's with an int8 kernel for a layer."""
 TOOLS = ("torch", "torchao", "onnx", "onnxruntime", "litert-torch", "ai-edge-litert", "coremltools")
 
 
@@ -111,11 +112,11 @@ def int8_layers(program: Any) -> int:
 
 
 def compiled_int8(path: Path, format_name: str) -> int | None:
-    """The int8 convolutions and products in the graph that the runtime compiles; None if it is compiled elsewhere."""
+    """The int8 layers in the graph that the runtime compiles; None if it is compiled elsewhere."""
     if format_name == "tflite":
         from edgekit.formats.tflite_ops import INT8, layer_ops
 
-        return sum(op.takes[:2] == (INT8, INT8) for op in layer_ops(path.read_bytes()))
+        return sum(op.takes[:2] == (INT8, INT8) and op.name != "BATCH_MATMUL" for op in layer_ops(path.read_bytes()))
     if format_name != "onnx":
         return None
     import onnx
@@ -125,8 +126,9 @@ def compiled_int8(path: Path, format_name: str) -> int | None:
     options.optimized_model_filepath = str(path.with_name("compiled.onnx"))
     options.log_severity_level = 3
     onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    ops = Counter(node.op_type for node in onnx.load(path.with_name("compiled.onnx")).graph.node)
-    return sum(ops[op] for op in ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat"))
+    graph = onnx.load(path.with_name("compiled.onnx")).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    return sum(node.op_type in WEIGHT and node.input[WEIGHT[node.op_type]] in constants for node in graph.node)
 
 
 def cells_of(net: str, format_name: str, *, resume: bool) -> list[dict[str, Any]]:

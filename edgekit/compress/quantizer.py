@@ -35,7 +35,7 @@ MOVES = frozenset((
     aten.slice.Tensor, aten.select.int, aten.upsample_nearest2d.vec, aten.pixel_shuffle.default, aten.pad.default,
     aten.constant_pad_nd.default, aten.clone.default, aten.contiguous.default,
 ))  # fmt: skip
-SPLITS = frozenset((aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default))
+SPLITS = frozenset((aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default, aten.unbind.int))
 MEANS = frozenset((aten.adaptive_avg_pool2d.default, aten.mean.dim))
 JOINS = frozenset((aten.cat.default, aten.where.self))
 """Ops that put values of several makers into one: they share a scale, and no converter has one to drop."""
