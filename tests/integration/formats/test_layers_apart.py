@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from nets import ONNX_X86, TFLITE_X86
-from zoo import images, seen
+from zoo import hard, hard_samples, images, seen
 
 from edgekit.catalog.targets import get_target
 from edgekit.compress.apart import set_apart
@@ -25,13 +25,18 @@ def int8(name: str, target: Target) -> Program:
     return quantize(seen(name), Quantize(), target.numerics, images(8))
 
 
-@pytest.mark.parametrize(
-    ("name", "target"), [("Padded", TARGETS[0]), ("Attention", TARGETS[0]), ("Shuffle", TARGETS[1])]
-)
-def test_every_layer_of_a_compiled_file_is_the_references(name: str, target: Target, tmp_path: Path) -> None:
-    errors = layer_errors(int8(name, target), target, images(2, seed=1).inputs, tmp_path)
+@pytest.mark.parametrize(("name", "target"), [("audio", TARGETS[0]), ("gru", TARGETS[1]), ("encoder", TARGETS[0])])
+def test_every_layer_of_a_hard_case_is_the_references(name: str, target: Target, tmp_path: Path) -> None:
+    program = quantize(hard(name), Quantize(), target.numerics, hard_samples(name, 8))
+    errors = layer_errors(program, target, hard_samples(name, 2, seed=1).inputs, tmp_path)
     assert [str(error) for error in errors if not error.within] == []
-    assert len(errors) >= 9
+    assert set(program.layers) <= {error.module for error in errors}
+
+
+def test_a_layer_that_is_called_twice_is_right_in_both_places(tmp_path: Path) -> None:
+    errors = layer_errors(int8("Padded", ONNX_X86), ONNX_X86, images(2, seed=1).inputs, tmp_path)
+    assert [str(error) for error in errors if not error.within] == []
+    assert [error.module for error in errors].count("c") == 2
 
 
 def test_every_layer_of_a_tflite_file_is_the_references(tmp_path: Path) -> None:
