@@ -35,10 +35,12 @@ MOVES = frozenset((
     aten.slice.Tensor, aten.select.int, aten.upsample_nearest2d.vec, aten.pixel_shuffle.default, aten.pad.default,
     aten.constant_pad_nd.default, aten.clone.default, aten.contiguous.default,
 ))  # fmt: skip
-SPLITS = frozenset((aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default))
+SPLITS = frozenset((aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default, aten.unbind.int))
 MEANS = frozenset((aten.adaptive_avg_pool2d.default, aten.mean.dim))
+JOINS = frozenset((aten.cat.default, aten.where.self))
+"""Ops that put values of several makers into one: they share a scale, and no converter has one to drop."""
 FIXED = frozenset((aten.softmax.int, aten.sigmoid.default))
-FOLLOWERS = ACTIVATIONS | BINARIES | MOVES | SPLITS | MEANS | FIXED | {aten.cat.default, getitem}
+FOLLOWERS = ACTIVATIONS | BINARIES | MOVES | SPLITS | MEANS | FIXED | JOINS | {getitem}
 """Ops that can be int8 without being a layer."""
 
 
@@ -77,11 +79,11 @@ class EdgekitQuantizer(Quantizer):
         """Any annotation of ours is one that the formats can hold."""
 
     def _follower_(self, node: Node) -> None:
-        takes = _nodes(node.args[0]) if node.target is aten.cat.default else _nodes(node.args[:2])
+        takes = _values(node)
         if not takes or not all(map(_is_float_tensor, takes)) or (node.target in ACTIVATIONS and len(takes) > 1):
             return
         pair = node.target in BINARIES and len(_nodes(node.args[:2])) == 2 and node.kwargs.get("alpha", 1) == 1
-        if node.target is aten.cat.default or (node.target in self._shares and not _pads_with_values(node)):
+        if _joins(node) or (node.target in self._shares and not _pads_with_values(node)):
             self._shared_(node, takes, (node,))
         elif pair or node.target in MEANS or node.target in ACTIVATIONS:
             self._unit_(node, takes)
@@ -110,6 +112,18 @@ class EdgekitQuantizer(Quantizer):
         annotation = value.meta.get("quantization_annotation")
         made = annotation is not None and annotation.output_qspec is not None
         return SharedQuantizationSpec(value) if made else self._activation
+
+
+def _values(node: Node) -> tuple[Node, ...]:
+    """What an op computes with: the parts of a concatenation, both sides of a where, the first two inputs else."""
+    if node.target is aten.cat.default:
+        return _nodes(node.args[0])
+    return _nodes(node.args[1:3] if node.target is aten.where.self else node.args[:2])
+
+
+def _joins(node: Node) -> bool:
+    """Whether an op only puts values together; a where whose side is a parameter or as small as a number does not."""
+    return node.target is aten.cat.default or (node.target is aten.where.self and len(_values(node)) == 2)
 
 
 def _annotate_(node: Node, inputs: dict[Node, QuantizationSpecBase], output: QuantizationSpecBase | None) -> None:

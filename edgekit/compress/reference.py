@@ -4,13 +4,16 @@ torch multiplies by the reciprocal of a scale where ONNX, Core ML and integer ke
 int8 runtime that accumulates exactly equals this reference.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.fx import Interpreter
+from torch.fx import Interpreter, Node
+from torch.utils._pytree import tree_map
 
+from edgekit.models.batches import batch_of, in_batches
 from edgekit.models.program import Program
 
 decomposed = torch.ops.quantized_decomposed
@@ -31,30 +34,47 @@ class Dividing(Interpreter):
         if target is decomposed.dequantize_per_channel.default:
             scale, zero = (_along(t, args[3], args[0].dim()) for t in args[1:3])
             return (args[0] - zero) * scale
+        args, kwargs = tree_map(_wide, (args, kwargs))
         return super().call_function(target, args, kwargs)
+
+
+def watching(kind: type[Interpreter], module: torch.nn.Module, names: Iterable[str]) -> Any:
+    """A machine of this kind for `module`; what the nodes called `names` give is in its `seen` after each run."""
+
+    class Watching(kind):  # type: ignore[valid-type, misc]
+        watched, seen = frozenset(names), dict[str, np.ndarray]()
+
+        def run_node(self, n: Node) -> Any:
+            result = super().run_node(n)
+            if n.name in self.watched:  # noted at once, before an op changes it in place
+                self.seen[n.name] = np.array(_to_array(result))
+            return result
+
+    return Watching(module)
 
 
 def reference_outputs(program: Program, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """The outputs of `program` for inputs with the sample first, in float32; several calls of its own batch."""
-    module = in_float64(program.exported.module(check_guards=False))
-    batch = program.spec.inputs[0].shape[0]
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(inputs[0]) - batch + 1, batch):
-            feed = [torch.from_numpy(np.ascontiguousarray(a[start : start + batch])) for a in inputs]
-            result = Dividing(module).run(*(t.double() if t.is_floating_point() else t for t in feed))
-            outputs = (result,) if isinstance(result, Tensor) else tuple(result)
-            parts.append([t.to(torch.float32).numpy() if t.is_floating_point() else t.numpy() for t in outputs])
-    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return _by_batch(program, Dividing(_exact_module(program)), inputs, lambda outputs: [*map(_to_array, outputs)])
 
 
-def in_float64(module: torch.nn.Module) -> torch.nn.Module:
-    """`module`, changed in place: its own parameters and buffers in float64."""
-    for name, value in list(module.named_parameters()) + list(module.named_buffers()):
-        if value.is_floating_point():
-            owner, _, leaf = name.rpartition(".")
-            setattr(module.get_submodule(owner), leaf, _parameter(value))
-    return module
+def reference_values(program: Program, names: Sequence[str], inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """As `reference_outputs`, of the nodes called `names` in `program`'s module."""
+    machine = watching(Dividing, _exact_module(program), names)
+    return _by_batch(program, machine, inputs, lambda _: [machine.seen[name] for name in names])
+
+
+def _by_batch(
+    program: Program, machine: Interpreter, inputs: tuple[np.ndarray, ...],
+    pick: Callable[[Sequence[Tensor]], list[np.ndarray]],
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    def call(batch: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+        feed = [torch.from_numpy(array) for array in batch]
+        with torch.no_grad():
+            result = machine.run(*(t.double() if t.is_floating_point() else t for t in feed))
+        return pick((result,) if isinstance(result, Tensor) else result)
+
+    return in_batches(call, inputs, batch_of(program.spec))
 
 
 def output_steps(program: Program) -> tuple[float | None, ...]:
@@ -66,8 +86,30 @@ def output_steps(program: Program) -> tuple[float | None, ...]:
     return tuple(float(n.args[1]) if n.target is dequantize else None for n in named)
 
 
+def in_float64(module: torch.nn.Module) -> torch.nn.Module:
+    """`module`, changed in place: its own parameters and buffers in float64."""
+    for name, value in list(module.named_parameters()) + list(module.named_buffers()):
+        if value.is_floating_point():
+            owner, _, leaf = name.rpartition(".")
+            setattr(module.get_submodule(owner), leaf, _parameter(value))
+    return module
+
+
+def _exact_module(program: Program) -> torch.nn.Module:
+    return in_float64(program.exported.module(check_guards=False))
+
+
+def _to_array(value: Tensor) -> np.ndarray:
+    return value.to(torch.float32).numpy() if value.is_floating_point() else value.numpy()
+
+
 def _quantize(value: Tensor, scale: Any, zero: Any, low: int, high: int) -> Tensor:
     return torch.clamp(torch.round(value / _exact(scale)) + zero, low, high)
+
+
+def _wide(value: Any) -> Any:
+    """float64 where an op is asked for float32: a float32 mask beside float64 values is misread by attention."""
+    return torch.float64 if value is torch.float32 else value
 
 
 def _exact(scale: Any) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch.fx import GraphModule, Interpreter, Node
 
 from edgekit.compress.quantizer import ACTIVATIONS, LAYERS, MOVES
-from edgekit.compress.reference import Dividing, in_float64
+from edgekit.compress.reference import Dividing, in_float64, watching
 from edgekit.compress.relax import DEQUANTIZES, QUANTIZES, float_parameters, parameter_of, relax_, set_parameter_
 from edgekit.core.layer import LayerSpec
 from edgekit.models.program import Program
@@ -90,18 +90,9 @@ def _recorded(
     kind: type[Interpreter], module: GraphModule, feed: list[torch.Tensor], nodes: Mapping[str, str]
 ) -> dict[str, np.ndarray]:
     """What the `nodes` (by the name that the caller gives each) of `module` give for `feed`."""
-    wanted = set(nodes.values())
-    kept: dict[str, np.ndarray] = {}
-
-    class Recording(kind):  # type: ignore[valid-type, misc]
-        def run_node(self, n: Node) -> Any:
-            result = super().run_node(n)
-            if n.name in wanted:
-                kept[n.name] = result.numpy().astype(np.float32) if result.is_floating_point() else result.numpy()
-            return result
-
-    Recording(module).run(*feed)
-    return {name: kept[node] for name, node in nodes.items()}
+    machine = watching(kind, module, nodes.values())
+    machine.run(*feed)
+    return {name: machine.seen[node] for name, node in nodes.items()}
 
 
 def _renamed(old: torch.fx.Graph, new: torch.fx.Graph, keep: Any = lambda node: True) -> dict[str, str]:
@@ -169,16 +160,9 @@ def _spec(name: str, module: str, node: Node, end: Node, names: Mapping[Node, st
     if len(quantizes) == len(end.users) > 0:
         step, zero = float(np.float32(quantizes[0].args[1])), int(quantizes[0].args[2])  # type: ignore[arg-type]
         return LayerSpec(
-            name=name,
-            op=_op(node),
-            module=module,
-            call=node.name,
-            value=quantizes[0].name,
-            shape=shape,
-            axis=axis,
-            step=step,
-            zero=zero,
-        )
+            name=name, op=_op(node), module=module, call=node.name, value=quantizes[0].name, shape=shape, axis=axis,
+            step=step, zero=zero,
+        )  # fmt: skip
     return LayerSpec(
         name=name, op=_op(node), module=module, call=node.name, value=names.get(end, ""), shape=shape, axis=axis
     )

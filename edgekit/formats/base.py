@@ -1,6 +1,6 @@
 """What a back end promises: lower a program to one file, and run that file on the host."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
@@ -12,6 +12,9 @@ from edgekit.core.noun import Noun
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, TargetError
 from edgekit.formats.names import format_entries, format_names
+from edgekit.models.batches import in_batches
+
+__all__ = ["Format", "fixed", "get_format", "in_batches"]
 
 if TYPE_CHECKING:
     from edgekit.models.program import Program
@@ -49,6 +52,8 @@ class Format(Protocol):
 
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
         """The outputs of a file for inputs with the sample first, one for each sample, whatever the file's batch is.
+
+        An input whose first size is another than the first input's has so many rows for each batch of that.
 
         Called in a child process (`edgekit.formats.child.run_model`): a damaged file may end the process it is run in.
         """
@@ -128,25 +133,6 @@ def fixed(name: str, sizes: Sequence[object], dtype: str, path: Path) -> TensorS
     if None in shape[1:]:
         raise ArtifactError(f"{path.name}: input {name} has free sizes {list(sizes)}: write the file with fixed ones")
     return TensorSpec(name=name, shape=tuple(size or 1 for size in shape), dtype=dtype)
-
-
-def in_batches(
-    call: Callable[[tuple[np.ndarray, ...]], Sequence[np.ndarray]], inputs: tuple[np.ndarray, ...], batch: int
-) -> tuple[np.ndarray, ...]:
-    """The outputs of `call` for all samples, called with exactly `batch` at a time; a smaller rest is filled up.
-
-    >>> in_batches(lambda arrays: (2 * arrays[0],), (np.arange(5),), 2)[0].tolist()
-    [0, 2, 4, 6, 8]
-    """
-    count = len(inputs[0])
-    parts = []
-    for start in range(0, count, batch):
-        feed = tuple(np.ascontiguousarray(a[start : start + batch]) for a in inputs)
-        if missing := batch - len(feed[0]):
-            feed = tuple(np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in feed)
-        parts.append(call(feed))
-    whole = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return tuple(array[:count] if count % batch else array for array in whole)
 
 
 def get_format(name: str) -> Format:

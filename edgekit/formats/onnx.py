@@ -108,12 +108,9 @@ class OnnxFormat:
         """
         session = self._session(path, threads)
         names = [i.name for i in session.get_inputs()]
-        batch = session.get_inputs()[0].shape[0]
+        batches = [i.shape[0] if isinstance(i.shape[0], int) else 1 for i in session.get_inputs()]
         try:
-            return in_batches(
-                lambda feed: session.run(None, dict(zip(names, feed, strict=True))), inputs,
-                batch if isinstance(batch, int) else 1,
-            )  # fmt: skip
+            return in_batches(lambda feed: session.run(None, dict(zip(names, feed, strict=True))), inputs, batches)
         except Exception as error:
             raise ArtifactError(f"{path.name}: onnxruntime refuses it: {_first_line(error)}") from error
 

@@ -63,7 +63,7 @@ class TfliteFormat:
             interpreter.invoke()
             return tuple(interpreter.get_tensor(detail["index"]) for detail in gives)
 
-        return in_batches(call, inputs, int(takes[0]["shape"][0]))
+        return in_batches(call, inputs, [int(detail["shape"][0]) for detail in takes])
 
     def probe(self, path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe:
         """As `Probes.probe`."""
@@ -135,10 +135,12 @@ def _write(program: "Program", path: Path) -> None:
     import litert_torch
     from litert_torch.quantize.quant_config import QuantConfig
 
+    from edgekit.formats.tflite_joins import keep_joins_
+
     keep_float_edges_()
     config = QuantConfig(pt2e_quantizer=_Static()) if program.int8 else None
     try:
-        module = program.exported.module(check_guards=False)
+        module = keep_joins_(program.exported.module(check_guards=False))
         litert_torch.convert(module, program.exported.example_inputs[0], quant_config=config).export(str(path))
     except Exception as error:
         raise ConvertError(f"model {program.spec.name} cannot be written as TFLite: {_reason(error)}") from error

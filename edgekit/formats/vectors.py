@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekit.core.model import ModelSpec, TensorSpec
 from edgekit.errors import ArtifactError, ProjectError
-from edgekit.formats.base import in_batches
+from edgekit.models.batches import batch_of, in_batches
 from edgekit.models.data import Samples
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _outputs_in_float32(program: "Program", inputs: tuple[np.ndarray, ...]) -> t
             result = module(*map(torch.from_numpy, batch))
         return [t.numpy() for t in ((result,) if isinstance(result, torch.Tensor) else result)]
 
-    return in_batches(call, inputs, program.spec.inputs[0].shape[0])
+    return in_batches(call, inputs, batch_of(program.spec))
 
 
 def vector_inputs(

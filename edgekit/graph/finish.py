@@ -14,7 +14,7 @@ from edgekit.graph.biases import int8_biases_
 from edgekit.graph.ceiling import keep_ceiling_
 from edgekit.graph.floats import keep_float_
 from edgekit.graph.fold import fold_weights_, pad_inside_, pool_globally_, split_by_sizes_
-from edgekit.graph.relabel import clip_behind_quantize_, relabel_uint8_
+from edgekit.graph.relabel import clip_behind_quantize_, drop_clipped_relus_, relabel_uint8_
 from edgekit.graph.values import drop_unused_
 
 
@@ -42,6 +42,7 @@ def finish_(model: ir.Model, target: Target, inputs: tuple[str, ...], outputs: t
     if target.numerics.activations == "uint8-affine" or _is_symmetric_on_x86(target):
         relabel_uint8_(model)
     if target.runtime == "onnxruntime":
+        drop_clipped_relus_(model)
         keep_float_(model)
     IdentityEliminationPass()(model)
     DeduplicateInitializersPass()(model)

@@ -61,6 +61,25 @@ def clip_behind_quantize_(model: ir.Model) -> ir.Model:
     return drop_unused_(model)
 
 
+def drop_clipped_relus_(model: ir.Model) -> ir.Model:
+    """Removes a ReLU or ReLU6 whose quantize clips alike, at one end of its type or both: the same numbers.
+
+    onnxruntime does so too, but too late for a linear layer over three dimensions, which it would run in float.
+    """
+    for node in list(model.graph):
+        relu = made_by(node.inputs[0], "Relu", "Clip") if node.op_type == "QuantizeLinear" else None
+        if relu is not None and relu.outputs[0] not in model.graph.outputs and _clips_alike(relu, node):
+            node.replace_input_with(0, relu.inputs[0])
+    return drop_unused_(model)
+
+
+def _clips_alike(relu: ir.Node, quantize: ir.Node) -> bool:
+    scale, zero = (constant(value) for value in scale_and_zero(quantize))
+    known = scale is not None and zero is not None and scale.size == 1
+    ends = [constant(value) is not None for value in relu.inputs[1:] if value is not None]
+    return known and all(ends) and _in_steps(relu, quantize) is None
+
+
 def part_weights_(model: ir.Model) -> ir.Model:
     """Gives each reader of a quantized weight a weight and a zero point of its own; one that was shared is doubled.
 
