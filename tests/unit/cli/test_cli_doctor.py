@@ -44,7 +44,7 @@ def test_a_package_that_is_not_there_is_named_with_the_command_that_gets_it(
     code, checks = doctor(capsys, "tensorrt-jetson-orin")
     assert code == 1
     assert checks["build"]["found"] == "no no-such-package"
-    assert checks["build"]["fix"] == "pip install 'edgekit[onnx]'"
+    assert checks["build"]["fix"] == "pip install 'edgekit[tensorrt]'"
 
 
 def test_an_unknown_target_is_a_usage_error_that_names_near_ones(capsys: pytest.CaptureFixture[str]) -> None:
