@@ -10,8 +10,8 @@ import edgekit
 from edgekit.catalog import targets
 from edgekit.core.noun import Noun
 from edgekit.errors import EdgekitError, StoreError
+from edgekit.formats.dpu.xmodel import GET_IT, PROGRAM, find_compiler
 from edgekit.formats.names import BUILT_THERE, extra_of
-from edgekit.formats.xmodel import GET_IT, PROGRAM, find_compiler
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.home import artifacts_folder, home, ledger_url
 from edgekit.store.ledger import Ledger

@@ -16,11 +16,11 @@ from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, TargetError
 from edgekit.formats.base import fixed, in_batches
 from edgekit.formats.child import call_in_child
-from edgekit.formats.mlpackage import NAME, read_package
+from edgekit.formats.mil.mlpackage import NAME, read_package
 from edgekit.store.scratch import scratch
 
 if TYPE_CHECKING:
-    from edgekit.formats.mil import MilProgram
+    from edgekit.formats.mil.program import MilProgram
     from edgekit.models.program import Program
 
 CONVERT_DEADLINE_S = 900.0
@@ -60,7 +60,7 @@ class CoreMlFormat:
         program = read(path)
         import torch
 
-        from edgekit.formats.mil import evaluate
+        from edgekit.formats.mil.program import evaluate
 
         torch.set_num_threads(threads)
 
@@ -82,8 +82,8 @@ def read(path: Path) -> "MilProgram":
     Raises: ArtifactError if it is damaged, no ML program, or has what the evaluator does not know; MissingExtraError.
     """
     package = read_package(path)
-    from edgekit.formats.mil import read_program
-    from edgekit.formats.neuralnetwork import read_network
+    from edgekit.formats.mil.neuralnetwork import read_network
+    from edgekit.formats.mil.program import read_program
 
     kind = package.spec.WhichOneof("Type")
     try:

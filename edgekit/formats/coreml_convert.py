@@ -11,7 +11,7 @@ from edgekit.errors import ArtifactError, ConvertError
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
-    from edgekit.formats.mil import MilProgram
+    from edgekit.formats.mil.program import MilProgram
     from edgekit.models.program import Program
 
 LAYERS = frozenset(("conv", "conv_transpose", "linear", "matmul"))
@@ -89,7 +89,7 @@ def keep_gelus_form_() -> None:
 def _write(program: "Program", path: Path) -> None:
     import coremltools as ct
 
-    from edgekit.formats.mlpackage import write_package
+    from edgekit.formats.mil.mlpackage import write_package
 
     exported = program.exported.run_decompositions({})
     say_strides_(exported.graph)

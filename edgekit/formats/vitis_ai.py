@@ -30,7 +30,7 @@ class VitisAiFormat(OnnxFormat):
 
     def check(self, model: "onnx_ir.Model", program: "Program", target: Target) -> None:
         """Raises: ConvertError naming what the target's DPU cannot run; TargetError if it names none."""
-        from edgekit.formats.dpu_ops import broken_rules
+        from edgekit.formats.dpu.ops import broken_rules
 
         broken = broken_rules(model, arch_of(target))
         if broken:

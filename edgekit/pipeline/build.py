@@ -9,9 +9,9 @@ from edgekit.core.recipe import Recipe
 from edgekit.core.target import Target
 from edgekit.formats.base import get_format
 from edgekit.formats.child import run_model
+from edgekit.formats.dpu.xmodel import compile_xmodel, need_compiler
 from edgekit.formats.pack import extend, package
 from edgekit.formats.verify import Verdict, verify
-from edgekit.formats.xmodel import compile_xmodel, need_compiler
 from edgekit.models.evaluate import Split
 from edgekit.pipeline.alone import tools
 from edgekit.pipeline.events import Event, Listener, silent

@@ -23,7 +23,7 @@ from edgekit.formats import coreml, coreml_convert
 from edgekit.formats.child import run_model
 from edgekit.formats.coreml import FORMAT, read
 from edgekit.formats.coreml_convert import LAYERS, int8_layers
-from edgekit.formats.mil import evaluate, variables
+from edgekit.formats.mil.program import evaluate, variables
 from edgekit.models.data import Samples
 from edgekit.models.model import Model, capture
 from edgekit.models.program import Program, export

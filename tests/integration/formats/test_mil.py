@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from edgekit.catalog.targets import get_target
 from edgekit.errors import ArtifactError
 from edgekit.formats.coreml import FORMAT, read
-from edgekit.formats.mil import evaluate
-from edgekit.formats.mil_ops import KERNELS
+from edgekit.formats.mil.ops import KERNELS
+from edgekit.formats.mil.program import evaluate
 from edgekit.models.model import capture
 from edgekit.models.program import export
 

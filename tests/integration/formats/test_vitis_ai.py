@@ -18,7 +18,7 @@ from edgekit.compress.relax import mixed
 from edgekit.core.recipe import Quantize, Ranges
 from edgekit.core.target import Numerics
 from edgekit.errors import ArtifactError, ConvertError, TargetError
-from edgekit.formats.integers import evaluate
+from edgekit.formats.dpu.integers import evaluate
 from edgekit.formats.vitis_ai import FORMAT
 from edgekit.models.data import Samples
 from edgekit.models.model import Model, capture

@@ -12,10 +12,10 @@ from edgekit.catalog.targets import get_target
 from edgekit.compress.quantize import quantize
 from edgekit.core.recipe import Quantize
 from edgekit.errors import ArtifactError, ConvertError
+from edgekit.formats.dpu.xmodel import IMAGE, Compiler, compile_command, compile_xmodel, find_compiler, need_compiler
 from edgekit.formats.pack import extend, package
 from edgekit.formats.verify import verify
 from edgekit.formats.vitis_ai import FORMAT
-from edgekit.formats.xmodel import IMAGE, Compiler, compile_command, compile_xmodel, find_compiler, need_compiler
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "vai_c_xir"
 TARGET = get_target("vitis_ai-dpuczdx8g-b3136")
@@ -109,7 +109,7 @@ def test_a_compiler_that_fails_is_told_of_in_one_line(
 def test_a_compiler_that_hangs_is_ended_with_what_it_started(
     bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgekit.formats.xmodel.GRACE_S", 0.5)
+    monkeypatch.setattr("edgekit.formats.dpu.xmodel.GRACE_S", 0.5)
     compiler = compiler_that_says(bench, "synthetic_compiled.txt", f"sleep 60 & echo $! > {tmp_path}/pid; wait")
     with pytest.raises(ConvertError, match=r"no .xmodel after 0.5 s, so it was ended"):
         compile_xmodel(lowered(tmp_path), TARGET, compiler, tmp_path / "out", deadline_s=0.5)

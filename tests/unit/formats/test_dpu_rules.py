@@ -3,7 +3,7 @@
 import pytest
 
 from edgekit.core.dpu import DpuArch, read_fingerprint, write_fingerprint
-from edgekit.formats.dpu_rules import DpuOp, average_factor, violations
+from edgekit.formats.dpu.rules import DpuOp, average_factor, violations
 
 
 def arch(size: str) -> DpuArch:

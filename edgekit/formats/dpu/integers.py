@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.errors import ArtifactError
-from edgekit.formats.dpu_rules import average_factor
+from edgekit.formats.dpu.rules import average_factor
 from edgekit.graph.values import constant
 
 Arithmetic = Literal["onnx", "dpu"]

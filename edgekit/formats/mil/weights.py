@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgekit.formats.mil_arguments import Arguments, Kernel, along, int_or, ints
-from edgekit.formats.mil_values import unpacked
+from edgekit.formats.mil.arguments import Arguments, Kernel, along, int_or, ints
+from edgekit.formats.mil.values import unpacked
 
 
 def _affine(args: Arguments) -> Tensor:

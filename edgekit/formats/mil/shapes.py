@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgekit.formats.mil_arguments import Arguments, Kernel, flag, flags, int_or, ints, ints_or, many, number_or
+from edgekit.formats.mil.arguments import Arguments, Kernel, flag, flags, int_or, ints, ints_or, many, number_or
 
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "replicate"}
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgekit.formats.mil_arguments import Arguments, Kernel, along, int_or, number_or
+from edgekit.formats.mil.arguments import Arguments, Kernel, along, int_or, number_or
 
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 _CASTS = {

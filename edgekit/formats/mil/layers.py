@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgekit.formats.mil_arguments import Arguments, Kernel, along, flag, int_or, ints, ints_or, many, number_or
+from edgekit.formats.mil.arguments import Arguments, Kernel, along, flag, int_or, ints, ints_or, many, number_or
 
 _CONV = (F.conv1d, F.conv2d, F.conv3d)
 _CONV_TRANSPOSE = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from edgekit.errors import ArtifactError
-from edgekit.formats.mil_arguments import Value
-from edgekit.formats.mil_ops import KERNELS
-from edgekit.formats.mil_values import Type, type_of, value_of
+from edgekit.formats.mil.arguments import Value
+from edgekit.formats.mil.ops import KERNELS
+from edgekit.formats.mil.values import Type, type_of, value_of
 
 FUNCTION = "main"
 _TORCH = {

@@ -1,6 +1,6 @@
 """A `neuralnetwork` model of Core ML (what older systems take), read as the ML program that computes the same.
 
-Each layer becomes ops of `edgekit.formats.mil_ops`. Models whose arrays have the ranks that they are declared with are
+Each layer becomes ops of `edgekit.formats.mil.ops`. Models whose arrays have the ranks that they are declared with are
 read (what coremltools has written since version 4); of those with five fixed axes it is said that they are not.
 """
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from edgekit.errors import ArtifactError
-from edgekit.formats.mil import MilProgram, Op, Variable
-from edgekit.formats.mil_arguments import Value
-from edgekit.formats.mil_values import Type, unpacked
+from edgekit.formats.mil.arguments import Value
+from edgekit.formats.mil.program import MilProgram, Op, Variable
+from edgekit.formats.mil.values import Type, unpacked
 
 _EXACT = 1
 _TYPES = {65568: "FLOAT32", 65600: "FLOAT64", 65552: "FLOAT16", 131104: "INT32"}
