@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekit.core.layer import LayerSpec
 from edgekit.core.model import TensorSpec
 from edgekit.core.noun import digest
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, TargetError
-from edgekit.formats.base import fixed, in_batches
+from edgekit.formats.base import Inside, fixed, in_batches
 from edgekit.formats.child import call_in_child
 from edgekit.formats.mil.mlpackage import NAME, read_package
 from edgekit.store.scratch import scratch
@@ -55,25 +56,43 @@ class CoreMlFormat:
         """As `Format.inputs`, by what the program declares."""
         return tuple(fixed(v.name, v.type.shape or (), v.type.numpy, path) for v in read(path).inputs)
 
+    def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
+        """As `ShowsLayers.inside`: the evaluator knows every value in between."""
+        from edgekit.formats.mil.inside import RELABELLED, layer_variables
+
+        program = read(path)
+        found = layer_variables(program, layers)
+        names = [*program.outputs, *(variable.name for variable in found.values())]
+        given = _evaluated(path, program, names, inputs)
+        shown = zip(found.items(), given[len(program.outputs) :], strict=True)
+        values = {name: array - np.int32(RELABELLED.get(v.type.dtype, 0)) for (name, v), array in shown}
+        return Inside(given[: len(program.outputs)], values)
+
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
         """As `Format.run`, by edgekit's evaluator. Integers are cast to the width that the file has."""
         program = read(path)
         import torch
 
-        from edgekit.formats.mil.program import evaluate
-
         torch.set_num_threads(threads)
+        return _evaluated(path, program, program.outputs, inputs)
 
-        def call(batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-            values = evaluate(program, batch)
-            return tuple(values[name] for name in program.outputs)
 
-        try:
-            return in_batches(call, inputs, (program.inputs[0].type.shape or (1,))[0] or 1)
-        except ArtifactError as error:
-            raise ArtifactError(f"{path.name}: {error}") from None
-        except _DAMAGED as error:
-            raise ArtifactError(f"{path.name}: its program is damaged ({type(error).__name__}: {error})") from None
+def _evaluated(
+    path: Path, program: "MilProgram", names: Sequence[str], inputs: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, ...]:
+    """The variables called `names` for all samples."""
+    from edgekit.formats.mil.program import evaluate
+
+    def call(batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        values = evaluate(program, batch, names)
+        return tuple(values[name] for name in names)
+
+    try:
+        return in_batches(call, inputs, [(v.type.shape or (1,))[0] or 1 for v in program.inputs])
+    except ArtifactError as error:
+        raise ArtifactError(f"{path.name}: {error}") from None
+    except _DAMAGED as error:
+        raise ArtifactError(f"{path.name}: its program is damaged ({type(error).__name__}: {error})") from None
 
 
 def read(path: Path) -> "MilProgram":

@@ -77,6 +77,14 @@ def test_every_layer_has_its_module_s_name_and_is_shown(checked: Checked) -> Non
     assert all(row.format is not None and row.quantized for row in checked.rows)
 
 
+def test_a_core_ml_package_shows_its_layers_on_a_computer_that_is_no_mac(tmp_path: Path) -> None:
+    goal = get_target("coreml-apple-silicon")
+    found = check_on_host(*packaged(quantize(net("residual"), Quantize(), goal.numerics, noise(16)), goal, tmp_path))
+    assert [row.layer for row in found.rows] == ROWS
+    assert [row.format is not None and row.format.most for row in found.rows] == [0] * len(ROWS)
+    assert found.is_right
+
+
 def test_a_small_net_is_right_to_the_last_bit_in_every_layer(checked: Checked) -> None:
     assert checked.is_right
     assert checked.notes == ()
