@@ -15,6 +15,7 @@ pytestmark = pytest.mark.timeout(900)
 ROUNDS = "SELECT id, body FROM rounds ORDER BY id"
 
 
+@pytest.mark.slow
 def test_a_full_disk_of_the_host_leaves_a_sound_ledger_and_with_room_the_same_command_finishes(
     own_sshd: Sshd, tmp_path: Path
 ) -> None:

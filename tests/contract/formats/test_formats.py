@@ -64,5 +64,5 @@ class TestCoreMl(FormatContract):
     target = get_target("coreml-apple-silicon")
 
 
-class TestVitisAi(FormatContract):
+class TestVitisAi(_Onnx, FormatContract):
     target = get_target("vitis_ai-dpuczdx8g-b4096")

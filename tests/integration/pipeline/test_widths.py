@@ -106,7 +106,7 @@ def test_training_that_fails_is_tried_once_and_every_form_of_that_shape_says_why
     assert len(tried) == 1
 
 
-@pytest.mark.parametrize("minimise", ["latency", "memory"])
+@pytest.mark.parametrize("minimise", ["latency", pytest.param("memory", marks=pytest.mark.slow)])
 def test_a_net_is_tuned_in_width_and_precision_on_this_computer(
     job: Job, target: Target, tmp_path: Path, minimise: str
 ) -> None:
