@@ -39,6 +39,7 @@ def test_a_layer_that_is_called_twice_is_right_in_both_places(tmp_path: Path) ->
     assert [error.module for error in errors].count("c") == 2
 
 
+@pytest.mark.slow
 def test_every_layer_of_a_tflite_file_is_the_references(tmp_path: Path) -> None:
     errors = layer_errors(int8("Squeeze", TFLITE_X86), TFLITE_X86, images(2, seed=1).inputs, tmp_path)
     assert [str(error) for error in errors if not error.within] == []

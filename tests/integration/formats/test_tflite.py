@@ -81,6 +81,7 @@ def test_a_file_takes_and_gives_float(lowered: tuple[Program, Path]) -> None:
     assert [op.name for op in ops if op.name in {"QUANTIZE", "DEQUANTIZE"}] == ["QUANTIZE", "DEQUANTIZE"]
 
 
+@pytest.mark.slow
 def test_float_layers_of_a_mix_stay_float_and_the_others_int8(tmp_path: Path) -> None:
     full = int8(net("residual"))
     lefts = [{"c.0", "head"}, {"stem.0", "a.0", "b.0"}, {"d.0"}]
