@@ -6,7 +6,7 @@ run here; the evaluator (`edgekit.formats.mil`) computes what the program says. 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,17 +16,12 @@ from edgekit.core.noun import digest
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, TargetError
 from edgekit.formats.base import Inside, fixed, in_batches
-from edgekit.formats.child import call_in_child
 from edgekit.formats.mil.mlpackage import NAME, read_package
-from edgekit.store.scratch import scratch
 
 if TYPE_CHECKING:
     from edgekit.formats.mil.program import MilProgram
     from edgekit.models.program import Program
 
-CONVERT_DEADLINE_S = 900.0
-CONVERT_MEMORY_BYTES = 16 << 30
-"""Address space, of which the converter's libraries take a part that they never touch."""
 _DAMAGED = (KeyError, IndexError, ValueError, OverflowError)
 """What a program that is not whole, or names what is not there, raises where it is read."""
 
@@ -122,24 +117,13 @@ def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[
 
     Raises: ConvertError, TargetError.
     """
-    from edgekit.formats.crossing import write_program
+    from edgekit.formats.crossing import convert_mixes
 
     if program.int8 and target.numerics.activations != "int8-affine":
         raise TargetError(
             f"target {target.name}: Core ML holds int8-affine activations, not {target.numerics.activations}"
         )
-    with scratch() as folder:
-        write_program(program, folder)
-        made = [(mix, path, folder / f"{i}.zip") for i, (mix, path) in enumerate(jobs)]
-        files = [(sorted(mix), str(file)) for mix, _, file in made]
-        job: dict[str, Any] = {"program": str(folder), "files": files}
-        call_in_child(
-            "edgekit.formats.coreml_convert:convert", job, what=f"model {program.spec.name} as Core ML",
-            deadline_s=CONVERT_DEADLINE_S, memory_bytes=CONVERT_MEMORY_BYTES,
-        )  # fmt: skip
-        for _, path, file in made:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.read_bytes())
+    convert_mixes(program, jobs, "edgekit.formats.coreml_convert:convert", "Core ML")
 
 
 FORMAT = CoreMlFormat()

@@ -33,15 +33,11 @@ def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[s
     for package in _NOT_NEEDED:
         sys.modules.setdefault(package, None)  # type: ignore[arg-type]
     require("coremltools", extra="coreml")
-    from edgekit.compress.relax import mixed
-    from edgekit.formats.crossing import read_program
+    from edgekit.formats.crossing import mixes_in
 
     keep_weights_narrow_()
     keep_gelus_form_()
-    program = read_program(Path(job["program"]))
-    for layers, name in job["files"]:
-        int8, path = frozenset(layers), Path(name)
-        part = program if int8 == program.int8 else mixed(program, int8)
+    for part, path in mixes_in(job):
         _write(part, path)
         check_file(part, path)
     return None, {}

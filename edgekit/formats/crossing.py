@@ -1,14 +1,22 @@
 """How a program goes to another process: the exported program as .pt2, the rest as .npz and JSON."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
 
-import edgekit.compress.relax  # noqa: F401  registers the quantize ops, without which a .pt2 cannot be read
+from edgekit.compress.relax import mixed
 from edgekit.core.model import ModelSpec
+from edgekit.formats.child import call_in_child
 from edgekit.models.program import Program
+from edgekit.store.scratch import scratch
+
+CONVERT_DEADLINE_S = 900.0
+CONVERT_MEMORY_BYTES = 16 << 30
+"""Address space, of which the converters' libraries take a part that they never touch."""
 
 
 class _Rest(msgspec.Struct):
@@ -34,3 +42,29 @@ def read_program(folder: Path) -> Program:
         floats = {name: archive[f"f_{i}"] for i, name in enumerate(rest.floats)}
     exported = torch.export.load(folder / "program.pt2")
     return Program(exported, rest.spec, rest.layers, frozenset(rest.int8), floats)
+
+
+def convert_mixes(program: Program, jobs: Sequence[tuple[frozenset[str], Path]], function: str, what: str) -> None:
+    """Each mix of `program` at its path, or none of them, written by `function` ("module:name") in one child.
+
+    Raises: ConvertError, MissingExtraError.
+    """
+    with scratch() as folder:
+        write_program(program, folder)
+        made = [(mix, path, folder / f"{i}-{path.name}") for i, (mix, path) in enumerate(jobs)]
+        call_in_child(
+            function, {"program": str(folder), "files": [(sorted(mix), str(file)) for mix, _, file in made]},
+            what=f"model {program.spec.name} as {what}",
+            deadline_s=CONVERT_DEADLINE_S, memory_bytes=CONVERT_MEMORY_BYTES,
+        )  # fmt: skip
+        for _, path, file in made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.read_bytes())
+
+
+def mixes_in(job: Mapping[str, Any]) -> Iterator[tuple[Program, Path]]:
+    """In the child of `convert_mixes`: each mix that is asked for, and where to write it."""
+    program = read_program(Path(job["program"]))
+    for layers, name in job["files"]:
+        int8 = frozenset(layers)
+        yield program if int8 == program.int8 else mixed(program, int8), Path(name)

@@ -12,16 +12,10 @@ from edgekit.core.noun import digest
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError, TargetError
 from edgekit.formats.base import Inside, Probe, fixed, in_batches, opened
-from edgekit.formats.child import call_in_child
 from edgekit.models.extras import require
-from edgekit.store.scratch import scratch
 
 if TYPE_CHECKING:
     from edgekit.models.program import Program
-
-CONVERT_DEADLINE_S = 900.0
-CONVERT_MEMORY_BYTES = 16 << 30
-"""Address space, of which the converter's libraries take a part that they never touch."""
 
 
 class TfliteFormat:
@@ -92,24 +86,13 @@ def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[
 
     Raises: ConvertError, TargetError.
     """
-    from edgekit.formats.crossing import write_program
+    from edgekit.formats.crossing import convert_mixes
 
     if program.int8 and target.numerics.activations != "int8-affine":
         raise TargetError(
             f"target {target.name}: TFLite holds int8-affine activations, not {target.numerics.activations}"
         )
-    with scratch() as folder:
-        write_program(program, folder)
-        made = [(mix, path, folder / f"{i}.tflite") for i, (mix, path) in enumerate(jobs)]
-        call_in_child(
-            "edgekit.formats.tflite:convert",
-            {"program": str(folder), "files": [(sorted(mix), str(file)) for mix, _, file in made]},
-            what=f"model {program.spec.name} as TFLite",
-            deadline_s=CONVERT_DEADLINE_S, memory_bytes=CONVERT_MEMORY_BYTES,
-        )  # fmt: skip
-        for _, path, file in made:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.read_bytes())
+    convert_mixes(program, jobs, "edgekit.formats.tflite:convert", "TFLite")
 
 
 def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[str, np.ndarray]]:
@@ -118,13 +101,9 @@ def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[s
     Raises: ConvertError with the op and the line of the model's source that cannot be converted; MissingExtraError.
     """
     require("litert_torch", extra="tflite")
-    from edgekit.compress.relax import mixed
-    from edgekit.formats.crossing import read_program
+    from edgekit.formats.crossing import mixes_in
 
-    program = read_program(Path(job["program"]))
-    for layers, name in job["files"]:
-        int8, path = frozenset(layers), Path(name)
-        part = program if int8 == program.int8 else mixed(program, int8)
+    for part, path in mixes_in(job):
         _write(part, path)
         check_file(part, path)
     return None, {}
