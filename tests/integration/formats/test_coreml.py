@@ -19,7 +19,7 @@ from edgekit.compress.reference import output_steps, reference_outputs
 from edgekit.compress.relax import mixed
 from edgekit.core.recipe import Quantize
 from edgekit.errors import ArtifactError, ConvertError, TargetError
-from edgekit.formats import coreml, coreml_convert
+from edgekit.formats import coreml_convert, crossing
 from edgekit.formats.child import run_model
 from edgekit.formats.coreml import FORMAT, read
 from edgekit.formats.coreml_convert import LAYERS, int8_layers
@@ -200,7 +200,7 @@ def test_activations_that_core_ml_is_not_given_are_refused_by_name(tmp_path: Pat
 
 
 def test_a_converter_out_of_time_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coreml, "CONVERT_DEADLINE_S", 0.5)
+    monkeypatch.setattr(crossing, "CONVERT_DEADLINE_S", 0.5)
     with pytest.raises(ConvertError, match=r"mobile.*no result after"):
         FORMAT.lower(export(net("mobile")), MAC, tmp_path)
     assert list(tmp_path.iterdir()) == []
