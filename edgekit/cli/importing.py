@@ -14,7 +14,7 @@ from edgekit.core.selector import Selector, known_of, matches
 from edgekit.devices.connect import host_keys_of
 from edgekit.devices.hostkeys import fingerprint
 from edgekit.devices.inventory import check_device, devices
-from edgekit.devices.machines import Machine, device_of
+from edgekit.devices.machine import Machine, device_of
 from edgekit.errors import EdgekitError, UsageError
 
 AT_ONCE = 16

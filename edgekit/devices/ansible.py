@@ -7,7 +7,7 @@ from itertools import product
 from math import prod
 from pathlib import Path
 
-from edgekit.devices.machines import MOST_MACHINES, Machine, port_of
+from edgekit.devices.machine import MOST_MACHINES, Machine, port_of
 from edgekit.errors import UsageError
 
 WHAT = {

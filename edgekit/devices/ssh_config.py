@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from edgekit.devices.machines import MOST_MACHINES, Machine, port_of, read_text
+from edgekit.devices.machine import MOST_MACHINES, Machine, port_of, read_text
 from edgekit.errors import UsageError
 
 DEEPEST = 16

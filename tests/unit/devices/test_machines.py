@@ -14,7 +14,8 @@ from edgekit.devices.ansible import expanded
 from edgekit.devices.ansible_ini import ini_inventory
 from edgekit.devices.ansible_yaml import yaml_inventory
 from edgekit.devices.inventory import check_device
-from edgekit.devices.machines import Machine, device_of, format_of, read_machines
+from edgekit.devices.machine import Machine, device_of
+from edgekit.devices.machines import format_of, read_machines
 from edgekit.errors import EdgekitError, UsageError
 
 
