@@ -6,7 +6,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: two tests at a time on two cores
+# Before numpy and torch: two tests run at a time on two cores, and what they start inherits it. With two threads for
+# each, most of the processors' time went into threads that waited for each other.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 import pytest
 from hypothesis import settings
