@@ -21,6 +21,8 @@ from edgekit.models.data import Samples
 from edgekit.models.model import Model, export_program
 from edgekit.models.program import Program
 
+PER_CHANNEL = ("int8-per-channel", "int8-per-channel-convs")
+"""Weights whose convolutions have a scale a channel; by the first linear layers have too."""
 MOST = 127
 """Steps of an int8 weight, and of an int8 bias, to either side of zero."""
 
@@ -55,7 +57,8 @@ def quantize(
     reduced = reduced and not set(features or ()) & set(numerics.reduce_range_without)
     quantizer = EdgekitQuantizer(
         activation_spec(numerics.activations, step.ranges, numerics.scales),
-        weight_spec(per_channel=numerics.weights == "int8-per-channel", reduced=reduced, scales=numerics.scales),
+        weight_spec(per_channel=numerics.weights in PER_CHANNEL, reduced=reduced, scales=numerics.scales),
+        linear=weight_spec(per_channel=numerics.weights == PER_CHANNEL[0], reduced=reduced, scales=numerics.scales),
         means_keep=powers,
     )
     batch = len(model.example[0])
