@@ -17,6 +17,7 @@ from edgekit.core.artifact import Artifact
 from edgekit.core.layer import LayerSpec
 from edgekit.core.noun import Noun
 from edgekit.errors import ArtifactError
+from edgekit.formats.base import Remarks, get_format
 from edgekit.formats.child import call_in_child
 from edgekit.formats.layers import Layers, by_unit, kept_layers
 from edgekit.formats.vectors import rms, unit
@@ -96,6 +97,9 @@ def check_on_host(artifact: Artifact, folder: Path) -> Checked:
     )
     verdict, wrong = judged(artifact.name, answer.value["compare"])
     found = Checked(artifact=artifact.id, name=artifact.name, target=artifact.target, verdict=verdict, wrong=wrong)
+    back_end = get_format(artifact.format)
+    for remark in back_end.remarks(folder / artifact.model_file) if isinstance(back_end, Remarks) else ():
+        found = noted(found, remark)
     changed = answer.value["changed"]
     if layers is None:
         return noted(found, "no layer table: the artifact has no layer values (`edgekit convert` keeps them)")

@@ -10,7 +10,7 @@ import edgekit
 from edgekit.catalog import targets
 from edgekit.core.noun import Noun
 from edgekit.errors import EdgekitError, StoreError
-from edgekit.formats.dpu.xmodel import GET_IT, PROGRAM, find_compiler
+from edgekit.formats.compilers import COMPILERS, UserCompiler
 from edgekit.formats.names import BUILT_THERE, extra_of
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.home import artifacts_folder, home, ledger_url
@@ -38,7 +38,14 @@ class Check(Noun, frozen=True, kw_only=True):
 
 def host_checks() -> tuple[Check, ...]:
     """What this computer has, can build and keeps."""
-    return (_edgekit(), *(_extra(name) for name in EXTRAS), *_formats(), xmodel_check(), _home(), _ledger())
+    return (
+        _edgekit(),
+        *(_extra(name) for name in EXTRAS),
+        *_formats(),
+        *map(compiler_check, COMPILERS.values()),
+        _home(),
+        _ledger(),
+    )
 
 
 def _edgekit() -> Check:
@@ -94,12 +101,13 @@ def packages_of(name: str) -> tuple[str, ...]:
     return (*EXTRAS["compress"], *EXTRAS.get("onnx" if name in BUILT_THERE else name, ()))
 
 
-def xmodel_check() -> Check:
-    """Whether the user's compiler for DPUs is here."""
-    compiler = find_compiler()
-    if compiler is None:
-        return Check(what=PROGRAM, state="missing", found="not on the PATH: no .xmodel can be made here", fix=GET_IT)
-    return Check(what=PROGRAM, state="ok", found=str(compiler))
+def compiler_check(compiler: UserCompiler) -> Check:
+    """Whether a compiler of the user's is here."""
+    found = compiler.find()
+    if found is None:
+        lacks = f"not on the PATH: no {compiler.makes} can be made here"
+        return Check(what=compiler.program, state="missing", found=lacks, fix=compiler.get_it)
+    return Check(what=compiler.program, state="ok", found=str(found))
 
 
 def _home() -> Check:

@@ -36,6 +36,7 @@ def command(
     if missing := [path for path in beside if not path.is_file()]:
         raise UsageError(f"--overlay: {missing[0]}: no such file")
     from edgekit.formats.base import get_format
+    from edgekit.formats.compilers import PROOF, compiler_of
     from edgekit.pipeline.build import build
     from edgekit.pipeline.job import open_job
     from edgekit.store.artifacts import ArtifactStore
@@ -50,6 +51,6 @@ def command(
         show_json(built)
         return
     artifact = built.artifact
-    proof = get_format(goal.format).proof
+    proof = PROOF if compiler_of(goal) else get_format(goal.format).proof
     head = f"{artifact.id[:12]}  {artifact.name}  {goal.name}  {size(artifact.size_bytes)}, {proof}"
     say_lines((head, *built.verdict.remarks, *map(drop_words, built.quality)))

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import msgspec
 
 from edgekit.catalog import get_target
-from edgekit.cli.checks import Check, package_versions, packages_of, xmodel_check
+from edgekit.cli.checks import Check, compiler_check, package_versions, packages_of
 from edgekit.core.device import Device
 from edgekit.core.firmware import mismatches
 from edgekit.core.target import Target
 from edgekit.devices.inventory import LOCAL, devices, get_device
 from edgekit.devices.runtimes import RUNTIMES
 from edgekit.errors import EdgekitError
+from edgekit.formats.compilers import compiler_of
 from edgekit.formats.names import extra_of, format_names
 
 PROVES = {
@@ -54,9 +55,12 @@ def _build(target: Target) -> Iterator[Check]:
     fix = f"pip install 'edgekit[{extra}]'" if lacking else ""
     words = f"no {', '.join(lacking)}" if lacking else ", ".join(f"{p} {n}" for p, n in found.items())
     yield Check(what="build", state="bad" if lacking else "ok", found=words, fix=fix)
-    if target.format == "vitis_ai" and (compiler := xmodel_check()).state != "ok":
+    theirs = compiler_of(target)
+    if theirs is not None and (compiler := compiler_check(theirs)).state != "ok":
         yield msgspec.structs.replace(compiler, state="bad")
     package, does = PROVES.get(target.format, ("", "nothing runs its files here: packaged, not run"))
+    if target.accelerator is not None:
+        does = f"{does.removesuffix(' itself')} that is compiled; no {target.accelerator} is run here"
     there = not package or package_versions((package,))[package] is not None
     fix = "" if there else f"pip install 'edgekit[{extra}]'"
     yield Check(what="prove", state="ok" if there else "missing", found=does if there else f"no {package}", fix=fix)

@@ -44,11 +44,12 @@ def show(
 def _lines(target: Target) -> list[str]:
     requires = ", ".join(f"{key} {value}" for key, value in target.requires) or "nothing"
     reduced = " or ".join(target.numerics.reduce_range_without)
+    accelerator = f" compiled for {target.accelerator}" if target.accelerator else ""
     scales = "" if target.numerics.scales == "any" else f", {target.numerics.scales} scales"
     return [
         f"{target.name}: {target.title}",
         f"usable       {usable_words(target)}",
-        f"format       {target.format}, run by {target.runtime}, built on the {target.build}",
+        f"format       {target.format}{accelerator}, run by {target.runtime}, built on the {target.build}",
         f"precisions   {', '.join(target.numerics.precisions)}",
         f"activations  {target.numerics.activations}; weights {target.numerics.weights}{scales}"
         + (f", 7-bit where there is no {reduced}" if reduced else ""),

@@ -25,6 +25,8 @@ from edgekit.models.data import Samples
 from edgekit.models.model import Model, export_program
 from edgekit.models.program import Program
 
+PER_CHANNEL = ("int8-per-channel", "int8-per-channel-convs")
+"""Weights whose convolutions have a scale a channel; by the first linear layers have too."""
 STATIC: tuple[Precision, ...] = ("int8", "int16")
 """The precisions with scales of the calibration data."""
 MOST = 127
@@ -87,7 +89,8 @@ def _check(precisions: Mapping[str, Precision], numerics: Numerics) -> None:
 def _quantizer(step: Quantize, numerics: Numerics, reduced: bool) -> EdgekitQuantizer:  # noqa: FBT001
     return EdgekitQuantizer(
         activation_spec(numerics.activations, step.ranges, numerics.scales),
-        weight_spec(per_channel=numerics.weights == "int8-per-channel", reduced=reduced, scales=numerics.scales),
+        weight_spec(per_channel=numerics.weights in PER_CHANNEL, reduced=reduced, scales=numerics.scales),
+        linear=weight_spec(per_channel=numerics.weights == PER_CHANNEL[0], reduced=reduced, scales=numerics.scales),
         means_keep=numerics.scales == "power-of-two",
     )
 

@@ -58,19 +58,24 @@ def layer_name(node: Node) -> str:
 class EdgekitQuantizer(Quantizer):
     """Annotates every layer, and every op between layers that int8 kernels exist for.
 
-    `means_keep`: an average has the scale of what it takes, as a DPU's pooling has.
+    `linear` is for the weights of linear layers, by default as `weight`. `means_keep`: an average has the scale of what
+    it takes, as a DPU's pooling has.
     """
 
-    def __init__(self, activation: QuantizationSpec, weight: QuantizationSpec, *, means_keep: bool = False) -> None:
+    def __init__(
+        self, activation: QuantizationSpec, weight: QuantizationSpec, *,
+        linear: QuantizationSpec | None = None, means_keep: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self._activation, self._weight = activation, weight
+        self._activation, self._weight, self._linear = activation, weight, linear or weight
         self._shares = MOVES | MEANS if means_keep else MOVES
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Writes the annotations; a value made by an op that is not annotated is quantized where a layer takes it."""
         for node in model.graph.nodes:
             if is_layer(node):
-                self._unit_(node, (node.args[0],), {node.args[1]: self._weight})
+                weight = self._linear if node.target is aten.linear.default else self._weight
+                self._unit_(node, (node.args[0],), {node.args[1]: weight})
             elif node.op == "call_function" and "quantization_annotation" not in node.meta:
                 self._follower_(node)
         return model

@@ -16,7 +16,8 @@ class Numerics(Noun, frozen=True, kw_only=True):
 
     precisions: tuple[Precision, ...] = ("fp32",)
     activations: Activations = "float"
-    weights: Literal["int8-per-channel", "int8-per-tensor", "float"] = "float"
+    weights: Literal["int8-per-channel", "int8-per-channel-convs", "int8-per-tensor", "float"] = "float"
+    """`int8-per-channel-convs`: a convolution's weights have a scale a channel, a linear layer's have one for all."""
     scales: Scales = "any"
     reduce_range_without: tuple[str, ...] = ()
     """CPU features (all of them missing) that make 7-bit weights necessary, e.g. `vnni`."""
@@ -43,6 +44,8 @@ class Target(Noun, frozen=True, kw_only=True):
     build: Literal["host", "device"] = "host"
     dla_core: int | None = None
     """The core of NVIDIA's DLA that an engine is built for; None is the GPU."""
+    accelerator: Literal["edgetpu"] | None = None
+    """What the format's file is compiled for by a compiler of the user's; None is what the format runs on by itself."""
     numerics: Numerics = Numerics()
     limits: Limits = Limits()
     requires: tuple[tuple[str, str], ...] = ()

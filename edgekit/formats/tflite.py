@@ -12,6 +12,7 @@ from edgekit.core.noun import digest
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError, TargetError
 from edgekit.formats.base import Inside, Probe, fixed, in_batches, opened
+from edgekit.formats.edgetpu.compiler import source_of, summary
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
@@ -27,28 +28,25 @@ class TfliteFormat:
 
     def lower(self, program: "Program", target: Target, folder: Path) -> Path:
         """As `Format.lower`."""
-        path = folder / "model.tflite"
-        _convert(program, target, ((program.int8, path),))
-        return path
+        return _convert(program, target, ((program.int8, folder / "model.tflite"),))[0]
 
     def mixes(
         self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
     ) -> tuple[Path, ...]:
         """As `Format.mixes`: all in one child, about a second each after its start."""
         jobs = tuple((mix, folder / digest(sorted(mix))[:16] / "model.tflite") for mix in int8_sets)
-        _convert(program, target, tuple(dict.fromkeys(jobs)))
-        return tuple(path for _, path in jobs)
+        return _convert(program, target, jobs)
 
     def inputs(self, path: Path) -> tuple[TensorSpec, ...]:
         """As `Format.inputs`, by LiteRT."""
         return tuple(
             fixed(d["name"], [int(size) for size in d["shape_signature"]], np.dtype(d["dtype"]).name, path)
-            for d in self._interpreter(path, 1).get_input_details()
+            for d in self._interpreter(source_of(path), 1).get_input_details()
         )
 
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
         """As `Format.run`. Integers are cast to the width that the file has: 64-bit ones are 32-bit there."""
-        interpreter = self._interpreter(path, threads)
+        interpreter = self._interpreter(source_of(path), threads)
         takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
 
         def call(batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
@@ -63,12 +61,19 @@ class TfliteFormat:
         """As `Probes.probe`."""
         from edgekit.formats.tflite_values import probe_tflite
 
-        return probe_tflite(path, layers, folder)
+        return probe_tflite(source_of(path), layers, folder)
 
     def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
         """As `ShowsLayers.inside`."""
         probe = self.probe(path, layers, folder)
         return opened(probe, self.run(probe.path, inputs))
+
+    def remarks(self, path: Path) -> tuple[str, ...]:
+        """As `edgekit.formats.base.Remarks`: of a file for an accelerator, what its compiler made of it."""
+        if source_of(path) == path:
+            return ()
+        log = path.with_suffix(".log")
+        return (summary(log.read_text(errors="replace") if log.is_file() else ""),)
 
     def _interpreter(self, path: Path, threads: int) -> Any:
         """Raises: ArtifactError if LiteRT refuses the file."""
@@ -81,8 +86,8 @@ class TfliteFormat:
         return interpreter
 
 
-def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[str], Path]]) -> None:
-    """Writes each mix of `program` at its path, or none of them.
+def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[str], Path]]) -> tuple[Path, ...]:
+    """Writes each mix of `program` at its path, or none of them; the paths.
 
     Raises: ConvertError, TargetError.
     """
@@ -92,7 +97,13 @@ def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[
         raise TargetError(
             f"target {target.name}: TFLite holds int8-affine activations, not {target.numerics.activations}"
         )
-    convert_mixes(program, jobs, "edgekit.formats.tflite:convert", "TFLite")
+    convert_mixes(program, tuple(dict.fromkeys(jobs)), "edgekit.formats.tflite:convert", "TFLite")
+    paths = tuple(path for _, path in jobs)
+    if target.accelerator == "edgetpu":
+        from edgekit.formats.edgetpu.fit import fit
+
+        fit(program.spec.name, target, paths)
+    return paths
 
 
 def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[str, np.ndarray]]:

@@ -1,5 +1,6 @@
 """What is in a .tflite file: its ops, and the types that each takes and gives."""
 
+from functools import cache
 from typing import NamedTuple
 
 INT8 = "INT8"
@@ -20,7 +21,7 @@ def read_ops(content: bytes) -> tuple[Op, ...]:
 
     model = schema.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
-    types = _names(schema.TensorType)
+    types = names_of(schema.TensorType)
     codes = kind_names()
 
     def kinds(indices: object) -> tuple[str, ...]:
@@ -44,8 +45,10 @@ def kind_names() -> dict[int, str]:
     """The name of each kind of op, by its number in a file."""
     from ai_edge_litert import schema_py_generated as schema
 
-    return _names(schema.BuiltinOperator)
+    return names_of(schema.BuiltinOperator)
 
 
-def _names(kind: type) -> dict[int, str]:
+@cache
+def names_of(kind: type) -> dict[int, str]:
+    """The words of one of the schema's enumerations, by their numbers."""
     return {value: name for name, value in vars(kind).items() if isinstance(value, int)}

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from edgekit.core.layer import LayerSpec
 from edgekit.formats.base import Probe, Tap
-from edgekit.formats.tflite_ops import LAYER_OPS, kind_names
-from edgekit.models.extras import require
+from edgekit.formats.tflite_file import kind_of, read_file, write_file
+from edgekit.formats.tflite_ops import LAYER_OPS
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 POOLS = ("MAX_POOL_2D", "AVERAGE_POOL_2D")
@@ -42,9 +42,7 @@ class _Op(NamedTuple):
 
 def probe_tflite(path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe:
     """A copy in `folder` of the file at `path` whose outputs are its own and, behind them, the layers that it has."""
-    schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
-    flatbuffers = require("flatbuffers", extra="tflite")
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
+    model = read_file(path.read_bytes())
     graph = model.subgraphs[0]
     ops = _ops(model, graph)
     found = {layer: _end(op, ops) for layer, op in _matched(layers, ops).items()}
@@ -53,9 +51,7 @@ def probe_tflite(path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe
     graph.outputs = places
     for signature in model.signatureDefs or ():
         signature.outputs = signature.outputs[: len(own)]
-    builder = flatbuffers.Builder(path.stat().st_size)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    (folder / path.name).write_bytes(bytes(builder.Output()))
+    (folder / path.name).write_bytes(write_file(model, path.stat().st_size))
     last = _channels_last(ops)
     taps = tuple(
         Tap(layer=layer, place=places.index(at), order=CHANNELS_LAST if at in last else ())
@@ -65,21 +61,18 @@ def probe_tflite(path: Path, layers: Sequence[LayerSpec], folder: Path) -> Probe
 
 
 def _ops(model: Any, graph: Any) -> tuple[_Op, ...]:
-    words = kind_names()
     found = []
     for op in graph.operators:
-        code = model.operatorCodes[op.opcodeIndex]
         gives = int(op.outputs[0]) if len(op.outputs) else -1
         name = (graph.tensors[gives].name or b"").decode(errors="replace") if gives >= 0 else ""
-        kind = words.get(max(code.builtinCode, code.deprecatedBuiltinCode), "")
-        found.append(_Op(kind, tuple(int(i) for i in op.inputs), gives, _modules(name)))
+        found.append(_Op(kind_of(op, model), tuple(int(i) for i in op.inputs), gives, module_paths(name)))
     return tuple(found)
 
 
-def _modules(name: str) -> tuple[tuple[str, ...], ...]:
+def module_paths(name: str) -> tuple[tuple[str, ...], ...]:
     """The module paths in a tensor's name.
 
-    >>> _modules("Net;;Net/torch.nn.Sequential_stem/torch.nn.Conv2d_0;1")
+    >>> module_paths("Net;;Net/torch.nn.Sequential_stem/torch.nn.Conv2d_0;1")
     ((), ('torch.nn.Sequential_stem', 'torch.nn.Conv2d_0'))
     """
     return tuple(

@@ -26,7 +26,7 @@ class VitisAiFormat(OnnxFormat):
 
     name = "vitis_ai"
     extra = "vitis"
-    proof = "verified on this computer but for what the compiler made of it, which was not run here"
+    proof = "verified on this computer, not run on a DPU"
 
     def check(self, model: "onnx_ir.Model", program: "Program", target: Target) -> None:
         """Raises: ConvertError naming what the target's DPU cannot run; TargetError if it names none."""
@@ -44,6 +44,12 @@ class VitisAiFormat(OnnxFormat):
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
         """As `Format.run`, of the ONNX file, by onnxruntime."""
         return super().run(_onnx_of(path), inputs, threads=threads)
+
+    def remarks(self, path: Path) -> tuple[str, ...]:
+        """As `edgekit.formats.base.Remarks`: that no DPU ran the .xmodel."""
+        return (
+            (f"{path.name} was not run: the ONNX file that it was compiled of was",) if _onnx_of(path) != path else ()
+        )
 
 
 def _onnx_of(path: Path) -> Path:

@@ -9,7 +9,7 @@ from edgekit.core.recipe import Recipe
 from edgekit.core.target import Target
 from edgekit.formats.base import get_format
 from edgekit.formats.child import run_model
-from edgekit.formats.dpu.xmodel import compile_xmodel, need_compiler
+from edgekit.formats.compilers import compiler_of
 from edgekit.formats.pack import extend, package
 from edgekit.formats.verify import Verdict, verify
 from edgekit.models.evaluate import Split
@@ -50,7 +50,8 @@ def build(
     artifact = store.made(key)
     if artifact is None:
         back_end = get_format(target.format)
-        compiler = need_compiler() if compiles(target) else None
+        theirs = compiler_of(target)
+        compiler = theirs.need() if theirs else None
         job.score_float(listen)
         listen(Event(stage="compile", text=f"building {job.project.name} for {target.name}"))
         program = program_of(job, recipe, target, weights, features=features, listen=listen)
@@ -62,20 +63,15 @@ def build(
                 provenance=provenance, samples=job.data.get("vectors"), seed=job.project.seed,
             )  # fmt: skip
             verify(read_artifact(folder / "artifact"), folder / "artifact")
-            if compiler is not None:
+            if theirs is not None:
                 listen(Event(stage="compile", text=f"compiling {job.project.name} by {compiler}"))
-                xmodel = compile_xmodel(path, target, compiler, folder / "compiled")
-                made = extend(made, folder / "artifact", (xmodel,), xmodel.name)
+                files = theirs.compile(path, target, compiler, folder / "compiled")
+                made = extend(made, folder / "artifact", files, files[0].name)
             extend(made, folder / "artifact", beside)
             artifact = store.add(folder / "artifact")
     listen(Event(stage="evaluate", text=f"verifying and scoring {artifact.id[:12]}"))
     verdict = verify(artifact, store.folder(artifact))
     return Built(artifact=artifact, verdict=verdict, quality=quality_of(job, artifact, store, split))
-
-
-def compiles(target: Target) -> bool:
-    """Whether what a runtime loads is made by a compiler of the user's, on this computer."""
-    return target.format == "vitis_ai" and target.build == "host"
 
 
 def quality_of(job: Job, artifact: Artifact, store: ArtifactStore, split: Split) -> tuple[Quality, ...]:

@@ -7,7 +7,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from edgekit.core.dpu import DpuArch
-from edgekit.formats.dpu.rules import ACTIVATIONS, DpuOp, Kind, Violation, violations
+from edgekit.formats.dpu.rules import ACTIVATIONS, DpuOp, Kind, violations
+from edgekit.formats.violation import Violation
 from edgekit.graph.values import constant, made_by, readers, scale_and_zero
 
 _KINDS: dict[str, Kind] = {

@@ -10,6 +10,7 @@ from typing import Literal
 
 from edgekit.core.dpu import BANK_DEPTH, DpuArch
 from edgekit.core.noun import Noun
+from edgekit.formats.violation import Violation
 
 Kind = Literal["conv", "depthwise", "transposed", "linear", "add", "mul", "pool", "move", "other"]
 ACTIVATIONS: dict[Kind, tuple[str, ...]] = {
@@ -52,19 +53,6 @@ class DpuOp(Noun, frozen=True, kw_only=True):
     write: int | None = None
 
 
-class Violation(Noun, frozen=True, kw_only=True):
-    """A rule that an op breaks: what it has, what a DPU can, and how the model can be written instead."""
-
-    layer: str
-    rule: str
-    value: str
-    limit: str
-    rewrite: str
-
-    def __str__(self) -> str:
-        return f"{self.layer}: {self.rule} {self.value}, a DPU has {self.limit}: {self.rewrite}"
-
-
 def violations(op: DpuOp, arch: DpuArch) -> tuple[Violation, ...]:
     """The rules that `op` breaks on a DPU of this size; none if it runs there.
 
@@ -73,11 +61,12 @@ def violations(op: DpuOp, arch: DpuArch) -> tuple[Violation, ...]:
     >>> [str(v) for v in violations(big, read_fingerprint("0x101000056010407"))]
     ['stem: kernel 17x3, a DPU has at most 16x16: use smaller kernels one after the other']
     """
-    found = (Violation(layer=op.name, **dict(zip(_FIELDS, broken, strict=True))) for broken in _broken(op, arch))
-    return tuple(found)
+    return tuple(
+        Violation(layer=op.name, rule=rule, value=value, limit=limit, rewrite=rewrite, accelerator="a DPU")
+        for rule, value, limit, rewrite in _broken(op, arch)
+    )
 
 
-_FIELDS = ("rule", "value", "limit", "rewrite")
 _Broken = Iterator[tuple[str, str, str, str]]
 
 

@@ -8,16 +8,13 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from edgekit.core.noun import Noun
 from edgekit.core.target import Target
 from edgekit.devices.said import readable
 from edgekit.errors import ConvertError
+from edgekit.formats.outside import run_outside
 from edgekit.store.scratch import scratch
 
 PROGRAM = "vai_c_xir"
@@ -50,17 +47,6 @@ def find_compiler() -> Compiler | None:
     return Compiler(program=docker, image=image) if image and docker else None
 
 
-def need_compiler() -> Compiler:
-    """As `find_compiler`.
-
-    Raises: ConvertError if there is none, with what brings it.
-    """
-    found = find_compiler()
-    if found is None:
-        raise ConvertError(f"no {PROGRAM} on the PATH, so no .xmodel: {GET_IT}")
-    return found
-
-
 def compile_command(compiler: Compiler, folder: Path, deadline_s: float, user: tuple[int, int]) -> tuple[str, ...]:
     """The words that compile model.onnx in `folder` for arch.json there, into compiled/.
 
@@ -87,8 +73,8 @@ def _options(folder: str) -> tuple[str, ...]:
 
 def compile_xmodel(
     source: Path, target: Target, compiler: Compiler, folder: Path, *, deadline_s: float = DEADLINE_S
-) -> Path:
-    """Compiles a lowered file for the target's DPU: model.xmodel in `folder`.
+) -> tuple[Path, ...]:
+    """Compiles a lowered file for the target's DPU: model.xmodel in `folder`, and nothing else.
 
     Raises: ConvertError: the compiler fails, takes too long, or makes no single program for the DPU.
     """
@@ -98,13 +84,14 @@ def compile_xmodel(
         (work / ARCH).write_text(json.dumps({"fingerprint": dict(target.requires)["dpu_fingerprint"]}))
         (work / OUT).mkdir()
         command = compile_command(compiler, work, deadline_s, (os.getuid(), os.getgid()))
-        status, said = _run(command, work, deadline_s, what)
+        grace_s = 0.0 if compiler.image is None else GRACE_S
+        status, said = run_outside(command, work, deadline_s + grace_s, what, ".xmodel")
         made = work / OUT / f"{NET}.xmodel"
         if status != 0 or not made.is_file() or made.stat().st_size == 0:
             raise ConvertError(f"{what}: {_why(status, said)}")
         check_subgraphs(said, what)
         folder.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.copyfile(made, folder / made.name))
+        return (Path(shutil.copyfile(made, folder / made.name)),)
 
 
 def check_subgraphs(said: str, what: str) -> None:
@@ -128,24 +115,3 @@ def _why(status: int, said: str) -> str:
     complaints = _COMPLAINT.findall(said)
     last = readable(complaints[-1] if complaints else said) or "it said nothing"
     return f"failed (exit status {status}): {last}" if status else f"made no .xmodel: {last}"
-
-
-def _run(command: Sequence[str], work: Path, deadline_s: float, what: str) -> tuple[int, str]:
-    """The exit status of a command and what it said; all that it started is ended with it."""
-    log = work / "said.txt"
-    with log.open("wb") as said:
-        try:
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=work, start_new_session=True
-            )
-        except OSError as error:
-            raise ConvertError(f"{what}: {command[0]} does not start: {error.strerror or error}") from None
-        try:
-            status = child.wait(timeout=deadline_s + GRACE_S)
-        except subprocess.TimeoutExpired:
-            raise ConvertError(f"{what}: no .xmodel after {deadline_s:g} s, so it was ended") from None
-        finally:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-    return status, log.read_bytes()[-(1 << 20) :].decode(errors="replace")

@@ -12,7 +12,8 @@ from edgekit.catalog.targets import get_target
 from edgekit.compress.quantize import quantize
 from edgekit.core.recipe import Quantize
 from edgekit.errors import ArtifactError, ConvertError
-from edgekit.formats.dpu.xmodel import IMAGE, Compiler, compile_command, compile_xmodel, find_compiler, need_compiler
+from edgekit.formats.compilers import VAI_C_XIR
+from edgekit.formats.dpu.xmodel import IMAGE, Compiler, compile_command, compile_xmodel, find_compiler
 from edgekit.formats.pack import extend, package
 from edgekit.formats.verify import verify
 from edgekit.formats.vitis_ai import FORMAT
@@ -41,7 +42,7 @@ def compiler_that_says(folder: Path, golden: str, more: str = "") -> Compiler:
     """It writes what it was given where the real one writes its .xmodel."""
     made = 'cat "$2" "$4" > "$6/$8.xmodel"'
     program(folder, "vai_c_xir", f"cat {GOLDEN / golden}\n{more or made}")
-    return need_compiler()
+    return VAI_C_XIR.need()
 
 
 def lowered(folder: Path) -> Path:
@@ -53,7 +54,7 @@ def lowered(folder: Path) -> Path:
 def test_without_a_compiler_there_is_no_xmodel_and_the_error_says_what_brings_one(bench: Path) -> None:
     assert find_compiler() is None
     with pytest.raises(ConvertError, match=rf"no vai_c_xir on the PATH, so no .xmodel: run edgekit inside .*{IMAGE}"):
-        need_compiler()
+        VAI_C_XIR.need()
 
 
 def test_docker_is_used_only_for_an_image_that_the_user_names(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +64,7 @@ def test_docker_is_used_only_for_an_image_that_the_user_names(bench: Path, monke
     found = find_compiler()
     assert found == Compiler(program=str(bench / "docker"), image="xilinx/vitis-ai-pytorch-cpu:latest")
     program(bench, "vai_c_xir", "exit 1")
-    assert need_compiler().image is None
+    assert VAI_C_XIR.need().image is None
 
 
 def test_the_command_line_in_a_container(bench: Path) -> None:
@@ -80,7 +81,7 @@ def test_the_command_line_in_a_container(bench: Path) -> None:
 
 def test_the_compiler_gets_the_file_and_the_fingerprint_of_the_targets_dpu(bench: Path, tmp_path: Path) -> None:
     compiler = compiler_that_says(bench, "synthetic_compiled.txt")
-    made = compile_xmodel(lowered(tmp_path), TARGET, compiler, tmp_path / "out")
+    [made] = compile_xmodel(lowered(tmp_path), TARGET, compiler, tmp_path / "out")
     assert made.name == "model.xmodel"
     assert json.loads(made.read_bytes().removeprefix(b"onnx ")) == {"fingerprint": "0x101000056010406"}
 
@@ -109,7 +110,6 @@ def test_a_compiler_that_fails_is_told_of_in_one_line(
 def test_a_compiler_that_hangs_is_ended_with_what_it_started(
     bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgekit.formats.dpu.xmodel.GRACE_S", 0.5)
     compiler = compiler_that_says(bench, "synthetic_compiled.txt", f"sleep 60 & echo $! > {tmp_path}/pid; wait")
     with pytest.raises(ConvertError, match=r"no .xmodel after 0.5 s, so it was ended"):
         compile_xmodel(lowered(tmp_path), TARGET, compiler, tmp_path / "out", deadline_s=0.5)

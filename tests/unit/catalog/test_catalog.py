@@ -46,6 +46,7 @@ HARDWARE = {
     "dpuczdx8g-b3136": ("dpu", "DPUCZDX8G_ISA1_B3136"),
     "dpuczdx8g-b4096": ("dpu", "DPUCZDX8G_ISA1_B4096"),
     "apple-silicon": ("os", "macos"),
+    "edgetpu": ("edgetpu_runtime", "14"),
 } | {arch: ("arch", arch) for arch in ("aarch64", "armv7l", "x86_64")}
 
 
@@ -54,7 +55,7 @@ def test_every_target_reads_and_its_name_says_its_format_and_the_hardware_that_i
         said = target.name.removeprefix(f"{target.format}-")
         hardware = next(name for name in HARDWARE if said == name or said.startswith(f"{name}-"))
         assert HARDWARE[hardware] in target.requires
-        assert "arch" in dict(target.requires)
+        assert ("arch" in dict(target.requires)) == (target.accelerator is None)
         assert "int8" in target.numerics.precisions
     assert len(targets()) == len({(t.format, t.runtime, t.requires) for t in targets()})
 
