@@ -7,7 +7,7 @@ import tomli_w
 
 from edgekit.core.noun import Noun, check_schema, digest, from_toml, to_builtins
 
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "int8", "int8-dynamic"]
 Ranges = Literal["minmax", "percentile", "mse"]
 Rounding = Literal["nearest", "gptq"]
 Importance = Literal["l1", "l2", "taylor"]
