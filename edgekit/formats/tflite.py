@@ -28,7 +28,7 @@ class TfliteFormat:
     def lower(self, program: "Program", target: Target, folder: Path) -> Path:
         """As `Format.lower`."""
         path = folder / "model.tflite"
-        _convert(program, target, ((program.int8, path),))
+        _convert(program, target, ((program.mixable, path),))
         return path
 
     def mixes(
