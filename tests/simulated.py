@@ -8,10 +8,11 @@ an error each. Pruned forms lose much and win most of it back when fine-tuned; l
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import UNSET
 
 from edgekit.core.measurement import Comparison, Conditions, Latency, Measurement, Quality, Ratio
 from edgekit.core.price import OpPrice, OpSignature, TracedOp
@@ -44,6 +45,7 @@ class Conv:
     side: int
     takes: str | None
     adds: str | None = None
+    sort: str = "conv"
 
 
 def residual_net(stages: tuple[int, ...] = (32, 64), blocks: int = 2, side: int = 16) -> tuple[Conv, ...]:
@@ -66,7 +68,7 @@ def residual_net(stages: tuple[int, ...] = (32, 64), blocks: int = 2, side: int 
     return tuple(net)
 
 
-def space_of(net: tuple[Conv, ...], step: int | None = 16) -> Space:
+def space_of(net: tuple[Conv, ...], step: int | None = 16, precisions: tuple[str, ...] = ("fp32", "int8")) -> Space:
     """The search's view of `net`: all widths in steps of `step`; None: no groups at all."""
     layers = {conv.name: conv for conv in net}
     edges = []
@@ -85,7 +87,8 @@ def space_of(net: tuple[Conv, ...], step: int | None = 16) -> Space:
         layers=tuple(
             LayerSpace(
                 name=c.name, reads=c.reads if step else None, writes=c.writes if step else None,
-                macs=9 * c.cin * c.cout * c.side**2,
+                macs=9 * c.cin * c.cout * c.side**2, precisions=precisions,
+                **({"sort": c.sort} if len(precisions) > 2 else {}),
             )
             for c in net
         ),
@@ -98,11 +101,18 @@ def space_of(net: tuple[Conv, ...], step: int | None = 16) -> Space:
 
 @dataclass
 class SimulatedDevice:
-    """Answers the search's questions about `net`. `int8_speed` below 1 is a device on which int8 does not pay."""
+    """Answers the search's questions about `net`. `int8_speed` below 1 is a device on which int8 does not pay.
+
+    A layer in int8-dynamic quantizes what it takes, and gives float: it has no boundaries. `dynamic_speed` is by sort
+    of layer, 1 where none is named; `static_loss` and `dynamic_loss` scale what a layer loses in either.
+    """
 
     net: tuple[Conv, ...]
     seed: int = 0
     int8_speed: float = 3.0
+    dynamic_speed: Mapping[str, float] = field(default_factory=dict)
+    static_loss: float = 1.0
+    dynamic_loss: float = 0.3
     shows_ops: bool = True
     noise: float = 0.01
     bound: float | None = 0.005
@@ -144,7 +154,8 @@ class SimulatedDevice:
 
     def ops(self, point: Point) -> tuple[OpSignature, ...]:
         """What the runtime makes of a form."""
-        int8, widths = set(point.int8), dict(point.widths)
+        dynamic, widths = point.precision == "int8-dynamic", dict(point.widths)
+        int8 = set() if dynamic else set(point.int8)
         made: list[OpSignature] = []
         taken: dict[str, set[bool]] = {}
         for conv in self.net:
@@ -154,6 +165,9 @@ class SimulatedDevice:
             quantized = conv.name in int8
             kind, dtype = ("QConv", "uint8") if quantized else ("Conv", "float")
             cin, cout = self._channels(conv, widths)
+            if dynamic and conv.name in point.int8:
+                made.append(OpSignature(kind="Measure", inputs=(("float", (1, cin, conv.side, conv.side)),)))
+                kind = f"Integer-{conv.sort}"
             shapes = ((dtype, (1, cin, conv.side, conv.side)), (dtype, (cout, cin, 3, 3)))
             if conv.adds and (conv.adds in int8) == quantized:
                 shapes += ((dtype, (1, cout, conv.side, conv.side)),)
@@ -172,7 +186,8 @@ class SimulatedDevice:
         for i, (a, b) in enumerate(itertools.pairwise(ops)):
             if _bytes(a) + _bytes(b) > 60_000:
                 times[i + 1] *= 1.05
-        switches = sum((a in point.int8) != (b in point.int8) for a, b in itertools.pairwise(c.name for c in self.net))
+        static = point.int8 if point.precision == "int8" else ()
+        switches = sum((a in static) != (b in static) for a, b in itertools.pairwise(c.name for c in self.net))
         return sum(times) * (1 + 0.004 * math.sin(switches))
 
     def size(self, point: Point) -> int:
@@ -191,11 +206,14 @@ class SimulatedDevice:
 
     def _op_seconds(self, op: OpSignature) -> float:
         first = op.inputs[0][1]
-        if op.kind not in ("Conv", "QConv"):
-            return 2e-6 + math.prod(first) * {"Add": 0.5e-9, "Quantize": 1.2e-9, "Dequantize": 1.0e-9}[op.kind]
+        moves = {"Add": 0.5e-9, "Quantize": 1.2e-9, "Dequantize": 1.0e-9, "Measure": 1.5e-9}
+        if op.kind in moves:
+            return 2e-6 + math.prod(first) * moves[op.kind]
         cout, cin = op.inputs[1][1][:2]
         steps = math.ceil(cin / 16) * math.ceil(cout / 16) * 256
         speed = 1.0 if op.kind == "Conv" else self.int8_speed * (1.0 if cin % 16 == 0 else 0.5)
+        if op.kind.startswith("Integer-"):
+            speed = self.dynamic_speed.get(op.kind.removeprefix("Integer-"), 1.0)
         return 3e-6 + steps * 9 * first[-1] ** 2 / (2e10 * speed)
 
     def _priced(self, op: OpSignature, source: str) -> float:
@@ -208,8 +226,10 @@ class SimulatedDevice:
         return OpPrice(signature=op, seconds=seconds, low_s=seconds * 0.9, high_s=seconds * 1.1, source=source)
 
     def _traced(self, op: OpSignature) -> bool:
-        full = Point(widths=tuple(dict.fromkeys((c.writes, c.cout) for c in self.net if c.writes)))
-        return op in self.ops(full) or op in self.ops(Point(int8=tuple(c.name for c in self.net), widths=full.widths))
+        names = tuple(c.name for c in self.net)
+        widths = tuple(dict.fromkeys((c.writes, c.cout) for c in self.net if c.writes))
+        traced = [Point(widths=widths), *(Point(int8=names, widths=widths, other=p) for p in (UNSET, "int8-dynamic"))]
+        return any(op in self.ops(point) for point in traced)
 
     def _load(self, *key: object) -> float:
         return float(1 + abs(self._random("load", *key).standard_normal()) * self.noise)
@@ -242,7 +262,8 @@ class SimulatedDevice:
     def loss(self, point: Point, fidelity: Fidelity) -> float:
         """Distance of the outputs from float's: parts, and what neighbours do to each other's."""
         names, widths = [c.name for c in self.net], dict(point.widths)
-        parts = {n: math.exp(self._random("int8", n).normal(-7, 1.2)) for n in names}
+        parts = {n: math.exp(self._random(point.precision, n).normal(-7, 1.2)) for n in names}
+        parts = {n: part * self._scale(point) for n, part in parts.items()}
         total = sum(parts[n] for n in point.int8)
         total += 0.3 * sum(
             math.sqrt(parts[a] * parts[b]) for a, b in itertools.pairwise(names) if {a, b} <= set(point.int8)
@@ -252,6 +273,9 @@ class SimulatedDevice:
             removed = 1 - widths.get(group, full) / full
             cut += math.exp(self._random("width", group).normal(0, 0.7)) * removed**2
         return total + (cut if fidelity == "quick" else 0.02 * cut**1.3)
+
+    def _scale(self, point: Point) -> float:
+        return self.dynamic_loss if point.precision == "int8-dynamic" else self.static_loss
 
     def _evaluated(self, point: Point, fidelity: Fidelity) -> Evaluated:
         loss = self.loss(point, fidelity)
@@ -272,8 +296,11 @@ def every_point(space: Space) -> Iterator[Point]:
     """The whole space, for an oracle."""
     for widths in itertools.product(*(group.widths for group in space.groups)):
         kept = {group.name: width for group, width in zip(space.groups, widths, strict=True)}
-        for bits in itertools.product((False, True), repeat=len(space.int8_layers)):
-            yield space.point([name for name, on in zip(space.int8_layers, bits, strict=True) if on], kept)
+        for precision in space.precisions or (None,):
+            names = space.layers_in(precision) if precision else ()
+            for bits in itertools.product((False, True), repeat=len(names)):
+                if any(bits) or precision in (None, space.first):
+                    yield space.point([n for n, on in zip(names, bits, strict=True) if on], kept, precision)
 
 
 def _bytes(op: OpSignature) -> int:

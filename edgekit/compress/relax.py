@@ -1,8 +1,8 @@
 """Which quantize/dequantize a mix leaves out of the all-int8 program, and a torch program without them.
 
 The all-int8 program is made once; a mix is that program with some q/dq bypassed. Each dequantize has one taker, so
-what to bypass is a set of dequantize names: lowered formats keep those names, and their mixes are the same set. Layers
-of other precisions stay as they are: only what is int8 by calibration can be taken out.
+what to bypass is a set of dequantize names: lowered formats keep those names, and their mixes are the same set. A layer
+that is int8-dynamic has its q/dq for itself, so it goes without regard to others. Layers of other precisions stay.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -81,12 +81,12 @@ def bypassed(
     return frozenset(gone)
 
 
-def relax_(module: GraphModule, int8: Set[str], static: Set[str] | None = None) -> GraphModule:
-    """`module`, changed in place: all but the `int8` layers compute in float again, with the parameters there are.
+def relax_(module: GraphModule, int8: Set[str]) -> GraphModule:
+    """`module`, changed in place: all but the `int8` layers compute in float again, with the parameters there are."""
+    return _without_(module, bypassed(module.graph, int8))
 
-    `static` as in `bypassed`.
-    """
-    gone = bypassed(module.graph, int8, static=static)
+
+def _without_(module: GraphModule, gone: Set[str]) -> GraphModule:
     for node in list(module.graph.nodes):
         if node.name in gone:
             node.replace_all_uses_with(source_of(node))
@@ -96,7 +96,7 @@ def relax_(module: GraphModule, int8: Set[str], static: Set[str] | None = None) 
 
 
 def mixed(program: Program, int8: Set[str]) -> Program:
-    """`program` with only these of its int8 layers int8; the others have their float parameters back.
+    """`program` with only these of its int8 and int8-dynamic layers so; the others have their float parameters back.
 
     It computes the same as quantizing the model by that recipe: ranges and shared scales are those of the full program.
     Layers of other precisions stay.
@@ -107,29 +107,36 @@ def mixed(program: Program, int8: Set[str]) -> Program:
     module = program.exported.module(check_guards=False)
     for name, value in floats.items():
         set_parameter_(module, name, torch.from_numpy(np.array(value)))
-    relax_(module, int8, program.int8)
+    _without_(module, _bypassed(module.graph, program, int8, parameter))
     example: Any = program.exported.example_inputs
     with torch.no_grad():
         exported = torch.export.export(module, *example)
     carry_meta_(module.graph, exported.graph)
     left = {name: value for name, value in program.floats.items() if name not in floats}
-    precisions = {name: word for name, word in program.precisions.items() if word != "int8" or name in int8}
+    gone = program.mixable - int8
+    precisions = {name: word for name, word in program.precisions.items() if name not in gone}
     return Program(exported, program.spec, program.layers, precisions, left)
 
 
 def bypassed_in(program: Program, int8: Set[str]) -> frozenset[str]:
-    """As `bypassed`, by the names that the nodes of `program.exported` have."""
-    return bypassed(program.exported.graph, int8, parameter_of(program.exported), program.int8)
+    """The names of the dequantize nodes of `program.exported` that `mixed` leaves out."""
+    return _bypassed(program.exported.graph, program, int8, parameter_of(program.exported))
+
+
+def _bypassed(graph: Graph, program: Program, int8: Set[str], of: ParameterOf) -> frozenset[str]:
+    static = bypassed(graph, program.int8 & int8, of, program.int8)
+    layers = quantized_layers(graph, of, program.mixable - program.int8 - int8)
+    return static.union(node.name for layer in layers for node in layer.node.args[:2])
 
 
 def float_parameters(program: Program, int8: Set[str]) -> dict[str, np.ndarray]:
-    """The float weights and biases, by parameter name, of the int8 layers of `program` that are not among `int8`.
+    """The float weights and biases, by parameter name, of the layers that `mixed` leaves in float.
 
     Raises: ConvertError if a layer is to be int8 that is not.
     """
-    if missing := sorted(int8 - program.int8):
+    if missing := sorted(int8 - program.mixable):
         raise ConvertError(f"{program.spec.name}: layer {missing[0]} is float in the program and cannot stay int8")
-    layers = quantized_layers(program.exported.graph, parameter_of(program.exported), program.int8)
+    layers = quantized_layers(program.exported.graph, parameter_of(program.exported), program.mixable)
     names = {name for layer in layers if layer.name not in int8 for name in (layer.weight, layer.bias)}
     return {name: value for name, value in program.floats.items() if name in names}
 

@@ -39,7 +39,7 @@ class Format(Protocol):
     def mixes(
         self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
     ) -> tuple[Path, ...]:
-        """As `lower`, of the program with only these layers left in int8, one file a set; an empty set is float.
+        """As `lower`, of the program with only these of its `mixable` layers not float, one file a set.
 
         Raises: as `lower`.
         """

@@ -36,7 +36,7 @@ class CoreMlFormat:
     def lower(self, program: "Program", target: Target, folder: Path) -> Path:
         """As `Format.lower`."""
         path = folder / NAME
-        _convert(program, target, ((program.int8, path),))
+        _convert(program, target, ((program.mixable, path),))
         return path
 
     def mixes(

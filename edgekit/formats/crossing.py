@@ -68,4 +68,4 @@ def mixes_in(job: Mapping[str, Any]) -> Iterator[tuple[Program, Path]]:
     program = read_program(Path(job["program"]))
     for layers, name in job["files"]:
         int8 = frozenset(layers)
-        yield program if int8 == program.int8 else mixed(program, int8), Path(name)
+        yield program if int8 == program.mixable else mixed(program, int8), Path(name)

@@ -28,7 +28,7 @@ class TfliteFormat:
 
     def lower(self, program: "Program", target: Target, folder: Path) -> Path:
         """As `Format.lower`."""
-        return _convert(program, target, ((program.int8, folder / "model.tflite"),))[0]
+        return _convert(program, target, ((program.mixable, folder / "model.tflite"),))[0]
 
     def mixes(
         self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path

@@ -10,6 +10,8 @@ from edgekit.core.model import ModelSpec
 from edgekit.core.recipe import Precision
 from edgekit.models.model import Model, export_program
 
+MIXABLE: tuple[Precision, ...] = ("int8", "int8-dynamic")
+
 
 @dataclass(frozen=True)
 class Program:
@@ -28,8 +30,13 @@ class Program:
 
     @property
     def int8(self) -> frozenset[str]:
-        """The layers whose weights and activations are int8 by calibration: those that a mix may leave in float."""
+        """The layers whose weights and activations are int8 by calibration."""
         return frozenset(layer for layer, precision in self.precisions.items() if precision == "int8")
+
+    @property
+    def mixable(self) -> frozenset[str]:
+        """The layers that a mix may leave in float: those in int8, whether by calibration or by the moment."""
+        return frozenset(layer for layer, precision in self.precisions.items() if precision in MIXABLE)
 
     @property
     def quantized(self) -> bool:

@@ -4,14 +4,19 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from math import ceil, lcm
 
+from msgspec import UNSET
+
 from edgekit.compress.groups import ChannelGroup, channel_groups, left_out
 from edgekit.compress.layers import edges, layers
+from edgekit.core.recipe import Precision
 from edgekit.core.target import Target
 from edgekit.core.trial import Refusal
 from edgekit.errors import ProjectError, TargetError
 from edgekit.pipeline.job import Job
 from edgekit.search.space import GroupSpace, LayerSpace, Space
 
+MIXED: tuple[Precision, ...] = ("int8", "int8-dynamic")
+"""The precisions below float that the search makes forms in, where the target holds them; a recipe may name others."""
 QUARTERS = (1, 2, 3)
 """A group keeps so many quarters of its channels, rounded up to what the device takes, or all of them.
 
@@ -31,8 +36,8 @@ def space_of(job: Job, target: Target) -> Space:
     multiple = wanted.round_to or target.limits.channel_multiple
     spaces = {g.name: GroupSpace(name=g.name, widths=_widths(g, multiple), full=g.width) for g in groups}
     names = {name for name, group in spaces.items() if len(group.widths) > 1}
-    int8 = wanted.precision and "int8" in target.numerics.precisions
-    if not int8 and not names:
+    below = tuple(p for p in MIXED if p in target.numerics.precisions) if wanted.precision else ()
+    if not below and not names:
         raise TargetError(
             f"{target.name}: nothing to choose: it holds {', '.join(target.numerics.precisions)}, compress.precision "
             f"is {str(wanted.precision).lower()}, and no channels can be cut{_why(job, on=wanted.width)}"
@@ -40,9 +45,10 @@ def space_of(job: Job, target: Target) -> Space:
     return Space(
         layers=tuple(
             LayerSpace(
-                name=layer.name, precisions=("fp32", "int8") if int8 and layer.name not in frozen else ("fp32",),
+                name=layer.name, precisions=("fp32", *below) if layer.name not in frozen else ("fp32",),
                 reads=layer.reads if layer.reads in names else None,
                 writes=layer.writes if layer.writes in names else None, macs=layer.macs,
+                sort=layer.kind if len(below) > 1 else UNSET,
             )
             for layer in found
         ),

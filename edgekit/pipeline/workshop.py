@@ -1,4 +1,4 @@
-"""Where forms of one model are built for one target: each width vector once, every mix of precisions from it."""
+"""Where forms of one model are built for one target: each width vector once in each precision, its mixes from that."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -58,12 +58,12 @@ class Workshop:
         return self._files[key]
 
     def prepare(self, points: Iterable[Point], fidelity: Fidelity) -> None:
-        """Lowers those of equal widths together; where that fails, `file` says of each why."""
+        """Lowers those of equal widths and precision together; where that fails, `file` says of each why."""
         shapes: dict[tuple[Point, Fidelity], list[Point]] = {}
         for point in points:
             key = self.key(point, fidelity)
             if key not in self._files:
-                shapes.setdefault((Point(widths=point.widths), key[1]), []).append(point)
+                shapes.setdefault((self._whole(point), key[1]), []).append(point)
         for done, ((_, at), some) in enumerate(shapes.items()):
             self._listen(Event(stage="compile", text=f"building {len(some)} forms", done=done, total=len(shapes)))
             with suppress(ConvertError, ModelError):
@@ -91,22 +91,25 @@ class Workshop:
         return point, fidelity if self._space.pruned(point) else "quick"
 
     def _lower(self, points: Sequence[Point], fidelity: Fidelity) -> None:
-        shape = Point(widths=points[0].widths)
-        if (shape, fidelity) in self._failed:  # training took minutes to diverge, and would again
-            raise self._failed[shape, fidelity]
+        whole = self._whole(points[0])
+        if (whole, fidelity) in self._failed:  # training took minutes to diverge, and would again
+            raise self._failed[whole, fidelity]
         try:
-            program = self._program(shape, fidelity)
+            program = self._program(whole, fidelity)
         except ModelError as error:
-            self._failed[shape, fidelity] = error
+            self._failed[whole, fidelity] = error
             raise
-        folder = self._folder / digest("shape", shape, fidelity)[:16]
+        folder = self._folder / digest("whole", whole, fidelity)[:16]
         back_end = get_format(self._target.format)
         made = back_end.mixes(program, [frozenset(p.int8) for p in points], self._target, folder)
         self._files.update({(point, fidelity): path for point, path in zip(points, made, strict=True)})
 
-    def _make_program(self, shape: Point, fidelity: Fidelity) -> Program:
-        """The program at these widths with every layer in int8 that may be."""
-        whole = self._space.point(self._space.int8_layers, dict(shape.widths))
+    def _whole(self, point: Point) -> Point:
+        """The form that `point` is a mix of: of its widths, with every layer in its precision that may be."""
+        precision = point.precision if point.int8 else self._space.first
+        return self._space.point(self._space.layers_in(precision), dict(point.widths), precision)
+
+    def _make_program(self, whole: Point, fidelity: Fidelity) -> Program:
         return program_of(
             self._job, self.recipe(whole, fidelity), self._target, self._weights,
             features=self._features, listen=self._listen,

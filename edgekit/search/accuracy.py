@@ -15,6 +15,7 @@ from scipy.optimize import isotonic_regression
 from scipy.stats import norm
 
 from edgekit.core.measurement import Quality
+from edgekit.core.recipe import Precision
 from edgekit.search.price import Table, all_cells
 from edgekit.search.space import Point, Space, Widths
 
@@ -35,23 +36,23 @@ def excess(quality: Sequence[Quality]) -> float | None:
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """The loss of each layer in int8 alone, of each group at each width alone, and of width vectors scored whole.
+    """The loss of a layer alone in a precision, of a group alone at a width, and of width vectors scored whole.
 
     What was not scored is filled in: a layer as the worst that was, a group by the share removed, squared.
     """
 
     space: Space
-    int8: Mapping[str, float]
+    int8: Mapping[tuple[str, Precision], float]
     widths: Mapping[tuple[str, int], float]
     shapes: Mapping[Widths, float] = field(default_factory=dict)
 
     def of_int8(self, point: Point) -> float:
         """The sum over the int8 layers."""
-        return sum(self.of_layer(name) for name in point.int8)
+        return sum(self.of_layer(name, point.precision) for name in point.int8)
 
-    def of_layer(self, name: str) -> float:
-        """The loss of one layer in int8."""
-        return self.int8.get(name, max(self.int8.values(), default=1.0))
+    def of_layer(self, name: str, precision: Precision) -> float:
+        """The loss of one layer in a precision below float."""
+        return self.int8.get((name, precision), self._worst.get(precision, 1.0))
 
     def of_widths(self, point: Point) -> float:
         """The loss of a width vector: as scored whole, else the sum over its groups."""
@@ -69,10 +70,10 @@ class Sensitivities:
         """The loss of int8 layers as additive terms."""
         return Table(
             unary={
-                cell: self.of_layer(layer.name)
+                cell: self.of_layer(layer.name, cell[1])
                 for layer in self.space.layers
                 for cell in all_cells(self.space, layer)
-                if cell[1] == "int8"
+                if cell[1] != "fp32"
             }
         )
 
@@ -80,6 +81,14 @@ class Sensitivities:
     def width_table(self) -> Table:
         """The loss of widths, before fine-tuning, as additive terms."""
         return Table(width={(g.name, w): self.of_width(g.name, w) for g in self.space.groups for w in g.widths})
+
+    @cached_property
+    def _worst(self) -> dict[Precision, float]:
+        """The largest loss that was scored of a layer in each precision."""
+        found: dict[Precision, float] = {}
+        for (_, precision), loss in self.int8.items():
+            found[precision] = max(loss, found.get(precision, loss))
+        return found
 
     @cached_property
     def _full(self) -> dict[str, int]:

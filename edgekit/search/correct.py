@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgekit.core.measurement import Ratio
 from edgekit.core.price import OpPrice, OpSignature
+from edgekit.search.price import precision_of
 from edgekit.search.questions import Compiled
 from edgekit.search.space import Point, Space
 
@@ -97,6 +98,7 @@ class Posterior:
         known = [seen for seen in observed if seen.point in prices.points]
         rows = [prices.points[seen.point] for seen in known]
         self._forms = _choices(space, list(prices.points))
+        self._size = len(space.layers) + len(space.groups)
         self._mean = prices.by_signature.sum(axis=1)
         self._rows = rows
         gram = self._covariance(rows, rows) + np.diag([seen.sd**2 for seen in known])
@@ -118,7 +120,7 @@ class Posterior:
         p = self._prices
         a, b = p.by_signature[left], p.by_signature[right]
         total = np.outer(self._mean[left], self._mean[right])
-        apart = np.abs(self._forms[left][:, None, :] - self._forms[right][None, :, :]).mean(axis=2)
+        apart = np.abs(self._forms[left][:, None, :] - self._forms[right][None, :, :]).sum(axis=2) / self._size
         alike = np.exp(-apart / _REACH)
         return np.asarray(
             (a * p.sd**2) @ b.T
@@ -128,11 +130,11 @@ class Posterior:
 
 
 def _choices(space: Space, points: Sequence[Point]) -> Array:
-    """Each point as numbers in 0..1: one per layer and one per group."""
+    """Each point as numbers in 0..1: one per layer for each precision below float, and one per group."""
     rows = []
     for point in points:
-        int8 = set(point.int8)
-        row = [float(layer.name in int8) for layer in space.layers]
+        of = precision_of(point)
+        row = [float(of(layer.name) == p) for p in space.precisions for layer in space.layers]
         rows.append(row + [w / g.full for g, (_, w) in zip(space.groups, point.widths, strict=True)])
     return np.array(rows)
 

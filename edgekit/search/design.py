@@ -53,22 +53,25 @@ def shapes(
 
 
 def design(
-    space: Space, seed: int, width_vectors: int, *, per_shape: int = 5, at_full: int | None = None
+    spaces: Sequence[Space], seed: int, width_vectors: int, *, per_shape: int = 5, at_full: int | None = None
 ) -> tuple[Point, ...]:
     """The forms to compile: the uniform ones, `at_full` mixes at full width, `per_shape` mixes at each new shape.
 
+    `spaces` are one space, in one precision below float each; all share the new shapes, and the mixes at full width.
     The same arguments give the same forms. `at_full` None is twice the layers, at least 24 and at most 96.
     """
-    random = np.random.default_rng([seed, 1])
-    count = at_full if at_full is not None else min(96, max(24, 2 * len(space.int8_layers)))
-    points = [point for _, point in space.uniforms]
+    random, first = np.random.default_rng([seed, 1]), spaces[0]
+    points = [point for space in spaces for _, point in space.uniforms]
     uniform_shapes = list(dict.fromkeys(point.widths for point in points))
-    if space.int8_layers:
+    for space in (space for space in spaces if space.int8_layers):
+        count = at_full if at_full is not None else min(96, max(24, 2 * len(space.int8_layers)))
         alternating = space.int8_layers[::2], space.int8_layers[1::2]
-        points += [space.point(int8) for int8 in (*alternating, *mixes(space, random, count))]
+        points += [space.point(int8) for int8 in (*alternating, *mixes(space, random, count // len(spaces)))]
         for widths in uniform_shapes[1:]:
             points += [space.point(int8, dict(widths)) for int8 in mixes(space, random, 2)]
-    for shape in shapes(space, random, width_vectors, [dict(widths) for widths in uniform_shapes]):
-        forms = [(), space.int8_layers, *mixes(space, random, per_shape - 2)] if space.int8_layers else [()]
-        points += [space.point(int8, shape) for int8 in forms]
+    for shape in shapes(first, random, width_vectors, [dict(widths) for widths in uniform_shapes]):
+        points.append(first.point((), shape))
+        for space in (space for space in spaces if space.int8_layers):
+            some = (space.int8_layers, *mixes(space, random, (per_shape - 2) // len(spaces)))
+            points += [space.point(int8, shape) for int8 in some]
     return tuple(dict.fromkeys(points))

@@ -9,6 +9,7 @@ from edgekit.core.recipe import Precision
 from edgekit.core.trial import Explanation, LayerChoice, Refusal
 from edgekit.search import judge
 from edgekit.search.accuracy import excess
+from edgekit.search.hope import NOISE, whole
 from edgekit.search.pareto import front
 from edgekit.search.price import Table, cells_of
 from edgekit.search.questions import Candidate, Done
@@ -24,7 +25,8 @@ def finish(record: Record, notes: Sequence[str]) -> Done:
         return Done(choice=kept, kept_float=True, explanation=nothing)
     beliefs = Beliefs(record)
     choice = _settled(record, judge.best(beliefs))
-    words = [*_headline(beliefs, choice), *_against_uniforms(record, choice), *_accuracy_of_prices(record), *notes]
+    words = [*_headline(beliefs, choice), *_against_precisions(record, choice), *_against_uniforms(record, choice)]
+    words += [*_accuracy_of_prices(record), *notes]
     return Done(
         choice=choice,
         kept_float=choice == kept,
@@ -37,15 +39,20 @@ def finish(record: Record, notes: Sequence[str]) -> Done:
 
 
 def explain_layers(beliefs: Beliefs, choice: Point) -> tuple[LayerChoice, ...]:
-    """Each layer's choice, priced beside what it would be in float at full width and beside its other precision."""
-    space, table = beliefs.space, beliefs.fit.table
+    """Each layer's choice, priced beside what it would be in float at full width and beside its other precision.
+
+    The other precision of a float layer is the form's: a form has one below float. The float form is seen beside the
+    first that was searched.
+    """
+    low = choice.precision if choice.int8 else beliefs.record.spaces[0].first
+    space, table = beliefs.space.only(low), beliefs.fit.table
     widths, int8 = dict(choice.widths), set(choice.int8)
     full = {group.name: group.full for group in space.groups}
     pruned = dict(space.pruned(choice))
     found = []
     for layer in space.layers:
-        precision: Precision = "int8" if layer.name in int8 else "fp32"
-        loss = beliefs.sensitivities.of_layer(layer.name) if precision == "int8" else 0.0
+        precision = low if layer.name in int8 else "fp32"
+        loss = beliefs.sensitivities.of_layer(layer.name, low) if layer.name in int8 else 0.0
         if layer.name in pruned:
             loss += beliefs.sensitivities.of_width(layer.name, pruned[layer.name])
         switched = _switched(space, choice, layer.name)
@@ -61,7 +68,7 @@ def explain_layers(beliefs: Beliefs, choice: Point) -> tuple[LayerChoice, ...]:
                 full_width=full.get(layer.writes or ""),
                 saved_s=saved,
                 loss=loss,
-                runner_up=None if len(layer.precisions) < 2 else ("fp32" if precision == "int8" else "int8"),
+                runner_up=_other(layer, precision),
                 reason=_reason(beliefs, layer, precision, cost),
             )
         )
@@ -70,12 +77,18 @@ def explain_layers(beliefs: Beliefs, choice: Point) -> tuple[LayerChoice, ...]:
 
 def _reason(beliefs: Beliefs, layer: LayerSpace, precision: Precision, switch_s: float) -> str:
     """Why not the other precision: its price here, boundaries included, and its loss."""
-    if len(layer.precisions) < 2:
+    other = _other(layer, precision)
+    if other is None:
         return "stays float: the target or the project allows nothing else"
-    other, loss = ("fp32" if precision == "int8" else "int8"), beliefs.sensitivities.of_layer(layer.name)
+    loss = beliefs.sensitivities.of_layer(layer.name, layer.precisions[1])
     worth = f"{abs(switch_s) * 1e6:.0f} µs {'slower' if switch_s > 0 else 'faster'}"
-    change = f"would add loss {loss:.2g}" if other == "int8" else f"would take away loss {loss:.2g}"
+    change = f"would take away loss {loss:.2g}" if other == "fp32" else f"would add loss {loss:.2g}"
     return f"{other} here, its conversions included, is priced {worth} and {change}"
+
+
+def _other(layer: LayerSpace, precision: Precision) -> Precision | None:
+    """The one of a layer's two precisions that it does not have; None where there is one only."""
+    return next((other for other in layer.precisions if other != precision), None)
 
 
 def _switched(space: Space, point: Point, layer: str) -> Point:
@@ -112,7 +125,7 @@ def _headline(beliefs: Beliefs, choice: Point) -> list[str]:
             f"Keep float: no form is better by more than the noise and keeps the accuracy ({count}).",
             *_fault(record),
         ]
-    words = [f"{space.name(choice)}: {len(choice.int8)} of {len(space.layers)} layers int8"]
+    words = [f"{space.name(choice)}: {len(choice.int8)} of {len(space.layers)} layers {choice.precision}"]
     if pruned := space.pruned(choice):
         words.append(f"{len(pruned)} of {len(space.groups)} channel groups narrower")
     comparison = record.comparison(choice)
@@ -125,6 +138,24 @@ def _headline(beliefs: Beliefs, choice: Point) -> list[str]:
 def _ratio(comparison: Comparison) -> str:
     ratio = comparison.ratio
     return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+
+
+def _against_precisions(record: Record, choice: Point) -> list[str]:
+    """Why this precision and no other: what all layers in each take and lose, where the target holds several."""
+    told = []
+    for precision, point in whole(record.space).items():
+        time, scored = _time(record, point), record.scored(point)
+        if time and scored is not None:
+            told.append(f"{precision} {time} of float's time and loses {scored.loss:.2g}")
+    return [f"All layers in one precision: {'; '.join(told)}."] if len(told) > 1 and choice.int8 else []
+
+
+def _time(record: Record, point: Point) -> str:
+    """The time as a share of float's, as it was compared, or else profiled; empty where it was neither."""
+    comparison, lone = record.comparison(point), record.lone(point)
+    if comparison is not None:
+        return f"takes {_ratio(comparison)}"
+    return "" if lone is None else f"takes {lone:.2f}"
 
 
 def _against_uniforms(record: Record, choice: Point) -> list[str]:
@@ -158,14 +189,18 @@ def _accuracy_of_prices(record: Record) -> list[str]:
 
 
 def _fault(record: Record) -> list[str]:
-    """Why nothing is faster: what the int8 form pays for that float does not, or the bound that it breaks."""
-    space = record.space
-    int8 = space.point(space.int8_layers)
-    comparison = record.comparison(int8)
-    if comparison is None or comparison.verdict == "faster":
+    """Why nothing is faster: what the int8 forms pay for that float does not, or the bound that they break."""
+    forms = whole(record.space).items()
+    return [words for precision, point in forms for words in _fault_of(record, precision, point)]
+
+
+def _fault_of(record: Record, precision: Precision, form: Point) -> list[str]:
+    """What all layers in one precision pay for that float does not; nothing where they are faster."""
+    comparison, lone = record.comparison(form), record.lone(form) or 0.0
+    if comparison.verdict == "faster" if comparison is not None else lone < NOISE:
         return []
-    words = [f"All int8 takes {_ratio(comparison)} of float's time."]
-    floats, mixed = record.compiled.get(space.float_form), record.compiled.get(int8)
+    words = [f"All {precision} {_time(record, form)} of float's time."]
+    floats, mixed = record.compiled.get(record.space.float_form), record.compiled.get(form)
     if floats is not None and mixed is not None and floats.ops and mixed.ops:
         before, after = _by_kind(floats.ops), _by_kind(mixed.ops)
         worst = max(mixed.ops, key=lambda op: (after[op.signature.kind] - before[op.signature.kind], op.seconds))
@@ -240,6 +275,8 @@ def _refusals(record: Record, choice: Point) -> tuple[Refusal, ...]:
             found.append(
                 Refusal(what=space.name(point), reason=f"{comparison.verdict}: {_ratio(comparison)} of float's time")
             )
+        elif comparison is None and (lone := record.lone(point)) is not None and lone > NOISE:
+            found.append(Refusal(what=space.name(point), reason=f"slower: {lone:.2f} of float's time when profiled"))
     return tuple(found)
 
 

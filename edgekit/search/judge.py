@@ -162,9 +162,11 @@ def _unscored(beliefs: Beliefs) -> list[Point]:
 
 
 def _known(beliefs: Beliefs) -> list[Point]:
-    """The forms that were compiled and did not fail."""
+    """The forms that were compiled and did not fail, in the precisions that are searched."""
     record = beliefs.record
-    return [p for p in record.compiled if p not in record.failed and p != beliefs.space.float_form]
+    searched = {space.first for space in record.spaces}
+    known = [p for p in record.compiled if p not in record.failed and p != beliefs.space.float_form]
+    return [point for point in known if not point.int8 or point.precision in searched]
 
 
 def _borderline(beliefs: Beliefs) -> list[Point]:

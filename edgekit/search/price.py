@@ -50,8 +50,8 @@ class Table:
 
 def precision_of(point: Point) -> Callable[[str], Precision]:
     """A layer's precision in `point`, by name."""
-    int8 = set(point.int8)
-    return lambda name: "int8" if name in int8 else "fp32"
+    int8, precision = set(point.int8), point.precision
+    return lambda name: precision if name in int8 else "fp32"
 
 
 def cells_of(space: Space, point: Point) -> tuple[list[Cell], list[Joint]]:
@@ -80,13 +80,13 @@ def all_cells(space: Space, layer: LayerSpace) -> Iterator[Cell]:
 
 
 def all_joints(space: Space) -> Iterator[Joint]:
-    """Every joint of unlike precisions that an edge may have."""
+    """Every joint of unlike precisions that an edge may have: one end is float, since a form has one other."""
     layers, widths = dict(_by_name(space)), {group.name: group.widths for group in space.groups}
     for a, b in space.edges:
         for p in layers[a].precisions:
             for q in layers[b].precisions:
                 for width in widths.get(layers[a].writes or "", (0,)):
-                    if p != q:
+                    if p != q and "fp32" in (p, q):
                         yield a, b, p, q, width
 
 
@@ -148,7 +148,7 @@ class Terms:
             return ()
         scale = 1.0 / len(self._layers)
         share = width / self._full[self._layers[a].writes or ""] if width else 1.0
-        return (("join", (a, b, p), 1.0, scale), ("join area", (a, b, p), share, scale))
+        return (("join", (a, b, p, q), 1.0, scale), ("join area", (a, b, p, q), share, scale))
 
 
 class Fit:

@@ -10,7 +10,7 @@ from edgekit.search.price import Table
 from edgekit.search.record import Beliefs
 from edgekit.search.sequence import fronts
 from edgekit.search.solve import Fixed, Limit, Program
-from edgekit.search.space import Point, Widths
+from edgekit.search.space import Point, Space, Widths
 
 _BUDGETS = (0.7, 1.0, 1.4)
 """Shares of the loss that is allowed to solve for: the sum of parts says only roughly what a form loses."""
@@ -27,18 +27,21 @@ _STIRS = 4
 _STIR_TIME, _STIR_LOSS = 0.03, 0.25
 
 
-def propose(beliefs: Beliefs, program: Program, *, count: int, new_shapes: int, seed: int = 0) -> list[Point]:
+def propose(
+    beliefs: Beliefs, programs: Sequence[Program], *, count: int, new_shapes: int, seed: int = 0
+) -> list[Point]:
     """At most `count` points that are best by the tables and not compiled yet, in at most `new_shapes` new shapes.
 
-    A shape is a width vector. New ones come from the program, under several splits of the loss between int8 and
-    widths; within each shape, points come from the front of its precisions.
+    A shape is a width vector. New ones come from the programs, one for each precision below float, under several
+    splits of the loss between int8 and widths; within each shape, points come from the front of its mixes in each
+    precision. All compete.
     """
     record, space = beliefs.record, beliefs.space
     random = np.random.default_rng([seed, len(record.compiled)])
     shapes = [space.float_form.widths, *record.tuned()]
     built = record.built() | {space.float_form.widths}
     if space.groups and beliefs.goal.minimise != "loss":
-        for limits in _splits(beliefs):
+        for program, limits in _splits(beliefs, programs):
             point = program.solve(beliefs.objective(), limits, shapes=shapes)
             if point is not None and (point.widths in built or new_shapes > 0):
                 new_shapes -= point.widths not in built
@@ -46,15 +49,16 @@ def propose(beliefs: Beliefs, program: Program, *, count: int, new_shapes: int, 
                 shapes.append(point.widths)
     found: dict[Point, None] = {}
     for shape in dict.fromkeys(shapes):
-        found |= dict.fromkeys(_mixes(beliefs, shape, random))
+        for part in record.spaces:
+            found |= dict.fromkeys(_mixes(beliefs, part, shape, random))
     unknown = [point for point in found if point not in record.compiled and point not in record.failed]
     return [prospect.point for prospect in prospects(beliefs, unknown, "scored")[:count]]
 
 
-def _mixes(beliefs: Beliefs, shape: Widths, random: np.random.Generator) -> Iterator[Point]:
-    """Points of one shape that are near the best by the tables."""
-    taken = beliefs.loss(beliefs.space.point((), dict(shape)))
-    room = _BUDGETS[-1] * beliefs.accuracy.allowed - taken
+def _mixes(beliefs: Beliefs, space: Space, shape: Widths, random: np.random.Generator) -> Iterator[Point]:
+    """Points of one shape, in the one precision that `space` has, that are near the best by the tables."""
+    taken = beliefs.loss(space.point((), dict(shape)), space.first)
+    room = _BUDGETS[-1] * beliefs.accuracy(space.first).allowed - taken
     if room < 0 and beliefs.goal.minimise != "loss":
         return
     room = inf if beliefs.goal.minimise == "loss" else room
@@ -66,9 +70,9 @@ def _mixes(beliefs: Beliefs, shape: Widths, random: np.random.Generator) -> Iter
         return 1 - float(seconds), exp(float(lost))
 
     for draw in range(_STIRS + 1):
-        points = fronts(beliefs.space, shape, time, loss, room, stir if draw else None)
+        points = fronts(space, shape, time, loss, room, stir if draw else None)
         if points is None:
-            yield from _by_program(beliefs, shape, time, loss, room)
+            yield from _by_program(beliefs, space, shape, time, loss, room)
             return
         yield from _near_limit(beliefs, points, time, loss, room)
 
@@ -84,9 +88,11 @@ def _near_limit(beliefs: Beliefs, points: Sequence[Point], time: Table, loss: Ta
     return [near[i] for i in sorted({round(x) for x in np.linspace(0, len(near) - 1, _EACH)})] if near else []
 
 
-def _by_program(beliefs: Beliefs, shape: Widths, time: Table, loss: Table, room: float) -> Iterator[Point]:
+def _by_program(
+    beliefs: Beliefs, space: Space, shape: Widths, time: Table, loss: Table, room: float
+) -> Iterator[Point]:
     """The same by the program, for nets whose layers depend on too many others."""
-    program = Fixed(beliefs.space, shape)
+    program = Fixed(space, shape)
     goal, bounded = (loss, time) if beliefs.goal.minimise == "loss" else (time, loss)
     most = beliefs.limit if beliefs.goal.minimise == "loss" else room
     cuts = [point for point in beliefs.record.compiled if point.widths == shape]
@@ -97,16 +103,18 @@ def _by_program(beliefs: Beliefs, shape: Widths, time: Table, loss: Table, room:
             yield point
 
 
-def _splits(beliefs: Beliefs) -> Iterator[list[Limit]]:
-    """The sets of limits to solve everything under: a budget of loss, a part of it for widths."""
-    allowed, weight = beliefs.accuracy.allowed, beliefs.accuracy.weight
+def _splits(beliefs: Beliefs, programs: Sequence[Program]) -> Iterator[tuple[Program, list[Limit]]]:
+    """What to solve under which limits: a budget of loss, a part of it for widths."""
     for share in _BUDGETS:
         for part in _PARTS:
-            int8 = _loss_limit(beliefs.sensitivities.int8_table, allowed * share * (1 - part))
-            before = beliefs.recovery.before(allowed * share * part / weight)
-            yield [*int8, *_loss_limit(beliefs.sensitivities.width_table, before), *_time_limit(beliefs)]
-        if allowed == inf:
-            return
+            for program in programs:
+                accuracy = beliefs.accuracy(program.space.first)
+                if accuracy.allowed == inf and share != _BUDGETS[0]:
+                    continue
+                int8 = _loss_limit(beliefs.sensitivities.int8_table, accuracy.allowed * share * (1 - part))
+                before = beliefs.recovery.before(accuracy.allowed * share * part / accuracy.weight)
+                widths = _loss_limit(beliefs.sensitivities.width_table, before)
+                yield program, [*int8, *widths, *_time_limit(beliefs)]
 
 
 def _loss_limit(table: Table, at_most: float) -> list[Limit]:

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from edgekit.core.measurement import Comparison, Measurement
+from edgekit.core.recipe import Precision
 from edgekit.search.accuracy import (
     Accuracy,
     Recovery,
@@ -40,6 +41,9 @@ class Record:
 
     space: Space
     goal: Goal
+    spaces: tuple[Space, ...] = ()
+    """The space in each precision below float that is searched (hope.py may take some out); itself where it
+    has none."""
     profiled: dict[Point, Profiled] = field(default_factory=dict)
     compiled: dict[Point, Compiled] = field(default_factory=dict)
     quick: dict[Point, Evaluated] = field(default_factory=dict)
@@ -51,6 +55,9 @@ class Record:
     farmed: bool = False
     again: int = 0
     """Measurements of forms that had been measured before."""
+
+    def __post_init__(self) -> None:
+        self.spaces = self.spaces or tuple(map(self.space.only, self.space.precisions)) or (self.space,)
 
     def add(self, question: Asked, answers: Sequence[Answer]) -> None:
         """Keep the answers to `question`."""
@@ -83,6 +90,11 @@ class Record:
         """The float form's seconds: as comparisons saw it, which load it most often; before any, as it was profiled."""
         seen = [a.measurement.cpu.least_s / a.comparison.cpu.value for some in self.measured.values() for a in some]
         return float(np.median(seen)) if seen else self.profiled[self.space.float_form].seconds
+
+    def lone(self, point: Point) -> float | None:
+        """The profiled time as a share of float's; None where it was not profiled."""
+        seen = self.profiled.get(point)
+        return None if seen is None else seen.seconds / self.profiled[self.space.float_form].seconds
 
     @property
     def priced(self) -> bool:
@@ -126,19 +138,21 @@ class Record:
         seen = [Observed(self.space.float_form, 1.0, 0.001)]
         for point, answers in self.measured.items():
             seen += [observed_in(point, answer.comparison.ratio) for answer in answers]
-        for point, profile in self.profiled.items():
-            if point not in self.measured and point != self.space.float_form:
-                ratio = profile.seconds / self.profiled[self.space.float_form].seconds
+        for point in self.profiled:
+            ratio = self.lone(point)
+            if ratio is not None and point not in self.measured and point != self.space.float_form:
                 seen.append(Observed(point, ratio, LONE_SD * ratio))
         return seen
 
     def sensitivities(self) -> Sensitivities:
         """Losses of single changes, and of the float forms of whole width vectors."""
-        int8, widths, shapes = {}, {}, {}
+        int8: dict[tuple[str, Precision], float] = {}
+        widths: dict[tuple[str, int], float] = {}
+        shapes: dict[Widths, float] = {}
         for point, answer in self.quick.items():
             pruned = self.space.pruned(point)
             if len(point.int8) == 1 and not pruned:
-                int8[point.int8[0]] = max(answer.loss, 0.0)
+                int8[point.int8[0], point.precision] = max(answer.loss, 0.0)
             if not point.int8 and pruned:
                 shapes[point.widths] = max(answer.loss, 0.0)
                 if len(pruned) == 1:
@@ -173,7 +187,8 @@ class Beliefs:
         self.record, self.space, self.goal = record, record.space, record.goal
         self.sensitivities = record.sensitivities()
         self.recovery = self._fit_recovery()
-        self.accuracy = self._fit_accuracy()
+        searched = dict.fromkeys(space.first for space in record.spaces)
+        self._accuracies = {precision: self._fit_accuracy(precision) for precision in searched}
         self.limit = np.inf if record.goal.max_seconds is None else record.goal.max_seconds / record.float_s
         observed = record.observed()
         self._posterior: Posterior | Fit
@@ -229,15 +244,27 @@ class Beliefs:
             return self.sensitivities.int8_table
         return self.fit.table if self.goal.minimise == "latency" else self.bytes_fit.table
 
-    def loss(self, point: Point) -> float:
-        """What it is expected to lose when it is deployed, widths weighed as the accuracy's fit found."""
-        return self.sensitivities.of_int8(point) + self.accuracy.weight * self._widths(point)[0]
+    def loss(self, point: Point, precision: Precision | None = None) -> float:
+        """What it is expected to lose when it is deployed, widths weighed as the accuracy's fit found.
+
+        `precision` is whose fit; without it, the point's own.
+        """
+        weight = self.accuracy(precision or point.precision).weight
+        return self.sensitivities.of_int8(point) + weight * self._widths(point)[0]
+
+    def accuracy(self, precision: Precision) -> Accuracy:
+        """How losses map to the excess over the bounds for forms in that precision: sums of them err by precision.
+
+        That of the first precision where forms in another were not scored one by one.
+        """
+        return self._accuracies.get(precision, next(iter(self._accuracies.values())))
 
     def chance(self, point: Point) -> float:
         """The probability that it keeps every bound on quality: 0 or 1 where it was scored as deployed."""
         if self.record.scored(point) is not None:
             return float(self.record.accepted(point))
-        return self.accuracy.chance(self.sensitivities.of_int8(point), *self._widths(point))
+        accuracy = self.accuracy(point.precision)
+        return accuracy.chance(self.sensitivities.of_int8(point), *self._widths(point))
 
     def _widths(self, point: Point) -> tuple[float, float]:
         """(loss of its widths after fine-tuning, standard deviation of the logarithm)."""
@@ -260,9 +287,11 @@ class Beliefs:
         full = {widths: Point(widths=widths) for widths in tuned}
         return fit_recovery([(w, self.sensitivities.of_widths(full[w]), after) for w, (_, after) in tuned.items()])
 
-    def _fit_accuracy(self) -> Accuracy:
+    def _fit_accuracy(self, precision: Precision) -> Accuracy:
         scored = []
         for point in dict.fromkeys([self.space.float_form, *self.record.quick, *self.record.full]):
+            if point.int8 and point.precision != precision:
+                continue
             answer = self.record.scored(point)
             over = None if answer is None else excess(answer.quality)
             if over is not None:

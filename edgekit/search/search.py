@@ -4,6 +4,9 @@
     while not isinstance(question := search.ask(), Done):
         search.tell(answer(question))
 
+Where a target holds several precisions below float, what all layers in each take and lose comes first, and says which
+of them are searched any further (hope.py).
+
 It reads no clock and no file and draws from its own seed: the same answers give the same questions.
 """
 
@@ -13,6 +16,7 @@ from edgekit.errors import MeasureError, UsageError
 from edgekit.search import judge
 from edgekit.search.design import design
 from edgekit.search.explain import finish
+from edgekit.search.hope import one_sort, whole, worth_while
 from edgekit.search.propose import propose
 from edgekit.search.questions import (
     Answer,
@@ -54,7 +58,7 @@ class Search:
     def __init__(self, space: Space, goal: Goal | None = None, effort: Effort | None = None, seed: int = 0) -> None:
         self.space, self.effort, self._seed = space, effort or Effort(), seed
         self.record = Record(space, goal or Goal())
-        self._program = Program(space)
+        self._programs: tuple[Program, ...] = ()
         self._notes: list[str] = []
         self._steps = self._run()
         self._question: Question = next(self._steps)
@@ -87,6 +91,9 @@ class Search:
             self._question = finish(self.record, self._notes)
 
     def _run(self) -> Steps:
+        if len(self.space.precisions) > 1:
+            yield from self._choose_precisions()
+        self._programs = tuple(map(Program, self.record.spaces))
         yield from self._profile()
         yield from self._score_single_changes()
         yield from self._compile(self._design())
@@ -101,22 +108,44 @@ class Search:
     @property
     def _uniforms(self) -> list[Point]:
         """The uniform forms that the budget has room for: four pushes and the farm are kept for others."""
-        return [point for _, point in self.space.uniforms[: max(2, self.effort.pushes - 5)]]
+        room = max(1 + len(self.space.precisions), self.effort.pushes - 5, 2)
+        spent = [point for point in self.record.profiled if point not in self._searched]
+        return self._searched[: room - len(spent)]
+
+    @property
+    def _searched(self) -> list[Point]:
+        """The uniform forms, float first, in the precisions that are searched."""
+        known = {point for space in self.record.spaces for _, point in space.uniforms}
+        return [point for _, point in self.space.uniforms if point in known]
+
+    def _choose_precisions(self) -> Steps:
+        """Profile and score what all layers in each precision give; go on with those that this leaves a hope for."""
+        points = (self.space.float_form, *whole(self.space).values())
+        yield Profile(points=points)
+        yield Evaluate(points=points, fidelity="quick")
+        if self.record.profiled[self.space.float_form].ops:
+            yield Compile(points=(*points, *one_sort(self.record)))
+        self.record.spaces, notes = worth_while(self.record)
+        self._notes += notes
 
     def _profile(self) -> Steps:
-        left_out = [name for name, point in self.space.uniforms if point not in self._uniforms]
+        left_out = [self.space.name(point) for point in self._searched if point not in self._uniforms]
         if left_out:
             self._notes.append(
                 f"{self.effort.pushes} pushes leave no room for the uniform forms {', '.join(left_out)}."
             )
-        yield Profile(points=tuple(self._uniforms))
+        waiting = [p for p in self._uniforms if p not in self.record.profiled and p not in self.record.failed]
+        if waiting:
+            yield Profile(points=tuple(waiting))
 
     def _score_single_changes(self) -> Steps:
-        space = self.space
-        points = [space.float_form, *(space.point([name]) for name in space.int8_layers)]
-        points += [space.point((), dict([kept])) for kept in self._single_widths()]
-        points += [point for _, point in space.uniforms]
-        yield Evaluate(points=tuple(dict.fromkeys(points)), fidelity="quick")
+        points = [self.space.float_form]
+        points += [space.point([name]) for space in self.record.spaces for name in space.int8_layers]
+        points += [self.space.point((), dict([kept])) for kept in self._single_widths()]
+        points += self._searched
+        waiting = [point for point in dict.fromkeys(points) if point not in self.record.quick]
+        if waiting:
+            yield Evaluate(points=tuple(waiting), fidelity="quick")
 
     def _single_widths(self) -> list[tuple[str, int]]:
         """Each group alone at each width, those of about half its channels first, as many as a third of the shapes."""
@@ -133,14 +162,14 @@ class Search:
 
     def _design(self) -> Sequence[Point]:
         """The forms that show every term of the price, as many as half of the effort's compiles."""
-        forms = design(self.space, self._seed, self.effort.shapes // 3)
-        return forms[: max(len(self.space.uniforms), self.effort.compiles // 2)]
+        forms = design(self.record.spaces, self._seed, self.effort.shapes // 3)
+        return forms[: max(len(self._searched), self.effort.compiles // 2)]
 
     def _compile(self, points: Sequence[Point]) -> Steps:
         """Compile `points`; where the runtime shows no ops, only what is needed to know sizes."""
         profile = self.record.profiled[self.space.float_form]
         if not profile.ops and not self.record.compiled:
-            points = [point for _, point in self.space.uniforms]
+            points = self._searched
             self._notes.append("The runtime shows no ops: times are fitted to whole models as they are measured.")
         waiting = [p for p in points if p not in self.record.compiled and p not in self.record.failed]
         if waiting:
@@ -150,7 +179,10 @@ class Search:
         """Score the uniform forms as deployed, larger shares first; at most half of the tunings go to them."""
         room = max(1, self.effort.tunings // 2)
         shares = [share for share in SHARES[1:] if self.space.pruned(self.space.at_share(share))][:room]
-        points = [self.space.at_share(share, int8) for share in shares for int8 in ((), self.space.int8_layers)]
+        points = [
+            space.at_share(share, int8)
+            for share in shares for space in self.record.spaces for int8 in ((), space.int8_layers)
+        ]  # fmt: skip
         yield from self._score(points, "full")
 
     def _score(self, points: Sequence[Point], fidelity: Fidelity) -> Steps:
@@ -190,7 +222,7 @@ class Search:
         fresh = min(_SHAPES, self.effort.shapes - len(self.record.built()))
         if count <= 0:
             return []
-        return propose(Beliefs(self.record), self._program, count=count, new_shapes=fresh, seed=self._seed)
+        return propose(Beliefs(self.record), self._programs, count=count, new_shapes=fresh, seed=self._seed)
 
     def _tune(self, worth: float = judge.WORTH) -> Steps:
         """Score new width vectors quickly, then fine-tune the best of those with this chance or more."""

@@ -39,7 +39,8 @@ def fronts(
 ) -> list[Point] | None:
     """The undominated points of `shape` with a loss of at most `most`, ascending in loss; None if the net is too wide.
 
-    `loss` has terms per layer only. `stir` gives factors of (time saved, loss) for each layer: another front nearby.
+    `space` has one precision below float; `loss` has terms per layer only. `stir` gives factors of (time saved, loss)
+    for each layer: another front nearby.
     """
     names = [layer.name for layer in space.layers]
     index = {name: i for i, name in enumerate(names)}
@@ -77,6 +78,7 @@ class _Costs:
         at = dict(shape)
         self._cells = [(x.name, at.get(x.reads or "", 0), at.get(x.writes or "", 0)) for x in space.layers]
         self._time, self._loss = time, loss
+        self._words: tuple[Precision, Precision] = ("fp32", space.first)
         index = {layer.name: i for i, layer in enumerate(space.layers)}
         self._edges: list[list[tuple[int, int, int]]] = [[] for _ in space.layers]
         for a, b in space.edges:
@@ -86,18 +88,15 @@ class _Costs:
     def of(self, i: int, int8: dict[int, bool], stirred: tuple[float, float]) -> tuple[float, float]:
         """(seconds, loss)."""
         name, read, written = self._cells[i]
-        seconds = self._time.unary.get((name, _word(int8[i]), read, written), 0.0)
+        word = self._words[int8[i]]
+        seconds = self._time.unary.get((name, word, read, written), 0.0)
         if int8[i]:
             plain = self._time.unary.get((name, "fp32", read, written), 0.0)
             seconds = plain + (seconds - plain) * stirred[0]
         for a, b, width in self._edges[i]:
-            joint: Joint = (self._cells[a][0], self._cells[b][0], _word(int8[a]), _word(int8[b]), width)
+            joint: Joint = (self._cells[a][0], self._cells[b][0], self._words[int8[a]], self._words[int8[b]], width)
             seconds += self._time.pair.get(joint, 0.0)
-        return seconds, self._loss.unary.get((name, _word(int8[i]), read, written), 0.0) * stirred[1]
-
-
-def _word(int8: bool) -> Precision:  # noqa: FBT001
-    return "int8" if int8 else "fp32"
+        return seconds, self._loss.unary.get((name, word, read, written), 0.0) * stirred[1]
 
 
 def _undominated(parts: Sequence[_Partial], most: float) -> _Partial:

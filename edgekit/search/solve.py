@@ -45,7 +45,7 @@ class Fixed:
         point = self._program.solve(
             self._narrowed(objective),
             [Limit(self._narrowed(limit.table), limit.at_most) for limit in limits],
-            exclude=[Point(int8=other.int8) for other in exclude],
+            exclude=[Point(int8=known.int8, other=known.other) for known in exclude],
             gap=gap,
         )
         return None if point is None else self._space.point(point.int8, self._widths)
@@ -64,10 +64,14 @@ class Fixed:
 
 
 class Program:
-    """The program of a space: variables and the rows that tie them. Solve it under any tables and limits."""
+    """The program of a space: variables and the rows that tie them. Solve it under any tables and limits.
+
+    The space has one precision below float, `Space.only`: x is 1 for the layers that have it.
+    """
 
     def __init__(self, space: Space) -> None:
         self.space = space
+        self._words: tuple[Precision, Precision] = ("fp32", space.first)
         self._names: dict[tuple[object, ...], int] = {}
         self._integral: list[int] = []
         self._rows: list[tuple[Row, float, float]] = []
@@ -76,9 +80,8 @@ class Program:
             row = {self._new("z", group.name, width, integral=1): 1.0 for width in group.widths}
             self._rows.append((row, 1.0, 1.0))
         for layer in space.layers:
-            fixed = "int8" not in layer.precisions
             x = self._new("x", layer.name, integral=1)
-            if fixed:
+            if self._words[1] not in layer.precisions:
                 self._rows.append(({x: 1.0}, 0.0, 0.0))
         for layer in space.layers:
             if layer.reads or layer.writes:
@@ -110,7 +113,7 @@ class Program:
             row, constant = self._terms(limit.table)
             scale = max(abs(v) for v in row.values()) if row else 1.0
             rows.append(({i: v / scale for i, v in row.items()}, -np.inf, (limit.at_most - constant) / scale))
-        rows += [self._cut(point) for point in exclude]
+        rows += [self._cut(point) for point in exclude if not point.int8 or point.precision == self._words[1]]
         rows += [({self._names[("z", *kept)]: -1.0 for kept in shape}, 1.0 - len(shape), np.inf) for shape in shapes]
         goal, _ = self._terms(objective)
         cost = np.zeros(len(self._names))
@@ -138,8 +141,8 @@ class Program:
         return self._names[name]
 
     def _precision_row(self, layer: str, cells: Sequence[tuple[int, Precision]]) -> None:
-        """The shares of cells in int8 add up to the layer's x; all of them to 1."""
-        row = {i: 1.0 for i, precision in cells if precision == "int8"}
+        """The shares of cells below float add up to the layer's x; all of them to 1."""
+        row = {i: 1.0 for i, precision in cells if precision != "fp32"}
         row[self._names[("x", layer)]] = -1.0
         self._rows.append((row, 0.0, 0.0))
 
@@ -162,11 +165,10 @@ class Program:
 
     def _add_joints(self, a: str, b: str, writes: str | None) -> None:
         """One share per (precision of a, precision of b, channels between them)."""
-        kinds: tuple[Precision, ...] = ("fp32", "int8")
         made = [
             (self._new("v", a, b, p, q, width), p, q, width)
-            for p in kinds
-            for q in kinds
+            for p in self._words
+            for q in self._words
             for width in self._widths.get(writes or "", (0,))
         ]
         self._rows.append(({i: 1.0 for i, *_ in made}, 1.0, 1.0))
@@ -182,9 +184,9 @@ class Program:
             cell = ("y", name, precision, read, written)
             if cell in self._names:
                 row[self._names[cell]] = price
-            elif precision == "int8":
+            elif precision == self._words[1]:
                 row[self._names[("x", name)]] = row.get(self._names[("x", name)], 0.0) + price
-            else:
+            elif precision == "fp32":
                 row[self._names[("x", name)]] = row.get(self._names[("x", name)], 0.0) - price
                 constant += price
         for joint, price in table.pair.items():

@@ -1,8 +1,15 @@
-"""What the search may choose: a precision for each layer, a width for each channel group; and one such choice."""
+"""What the search may choose: a precision for each layer, a width for each channel group; and one such choice.
 
-from collections.abc import Iterable, Mapping
+A form is quantized in one way: its layers are float or in one precision below it, the same for all of them. Where a
+target holds several (int8 with scales of the calibration data, int8 with scales of the moment), each has forms of its
+own, and they compete (docs/decisions/0029).
+"""
+
+from collections.abc import Container, Iterable, Mapping
 from functools import cached_property
 from typing import Literal
+
+from msgspec import UNSET, UnsetType, structs
 
 from edgekit.core.noun import Noun, digest
 from edgekit.core.recipe import Importance, Precision, Prune, Quantize, Ranges, Recipe, Recover, Rounding, Step
@@ -13,12 +20,15 @@ Widths = tuple[tuple[str, int], ...]
 """(group, channels kept) of every group, or of those that a context names."""
 SHARES = (1.0, 0.75, 0.5, 0.25)
 """The shares of channels kept that the uniform forms take."""
+STATIC: Precision = "int8"
+"""The precision of a form that names no other."""
 
 
 class LayerSpace(Noun, frozen=True, kw_only=True):
     """A layer: the precisions it may have, and the groups whose channels it reads and writes (None: fixed ones).
 
-    `macs`, the multiply-adds of one call at full width, is a first guess of its time; 0 is "not known".
+    `macs`, the multiply-adds of one call at full width, is a first guess of its time; 0 is "not known". `sort` is what
+    layers have alike that a runtime has kernels for (convolution, linear); needed only to choose among precisions.
     """
 
     name: str
@@ -26,6 +36,7 @@ class LayerSpace(Noun, frozen=True, kw_only=True):
     reads: str | None = None
     writes: str | None = None
     macs: int = 0
+    sort: str | UnsetType = UNSET
 
 
 class GroupSpace(Noun, frozen=True, kw_only=True):
@@ -44,6 +55,14 @@ class Point(Noun, frozen=True, kw_only=True):
 
     int8: tuple[str, ...] = ()
     widths: tuple[tuple[str, int], ...] = ()
+    other: Precision | UnsetType = UNSET
+    """The precision of the layers in `int8` where it is not int8 itself; left out else, so that the digests of points
+    that ledgers keep stay as they are."""
+
+    @property
+    def precision(self) -> Precision:
+        """What the layers in `int8` have; "int8" where there are none."""
+        return STATIC if self.other is UNSET else self.other
 
     @property
     def digest(self) -> str:
@@ -83,15 +102,20 @@ class Space(Noun, frozen=True, kw_only=True, dict=True):
         """Everything float and full."""
         return self.point()
 
-    def point(self, int8: Iterable[str] = (), widths: Mapping[str, int] | None = None) -> Point:
-        """The choice with these layers in int8 and these groups at these widths; other groups are full.
+    def point(
+        self, int8: Iterable[str] = (), widths: Mapping[str, int] | None = None, precision: Precision | None = None
+    ) -> Point:
+        """The choice with these layers in `precision` and these groups at these widths; other groups are full.
+
+        Without a precision it is the space's first.
 
         Raises: UsageError if the space does not allow it.
         """
-        int8, widths = set(int8), dict(widths or {})
+        int8, widths, precision = set(int8), dict(widths or {}), precision or self.first
         chosen = Point(
-            int8=tuple(layer.name for layer in self.layers if layer.name in int8 and "int8" in layer.precisions),
+            int8=tuple(name for name in self.layers_in(precision) if name in int8),
             widths=tuple((group.name, widths.pop(group.name, group.full)) for group in self.groups),
+            other=UNSET if precision == STATIC or not int8 else precision,
         )
         wrong = int8 - set(chosen.int8) | set(widths)
         wrong |= {g.name for g, (_, w) in zip(self.groups, chosen.widths, strict=True) if w not in g.widths}
@@ -99,25 +123,48 @@ class Space(Noun, frozen=True, kw_only=True, dict=True):
             raise UsageError(f"search space: {', '.join(sorted(wrong))} cannot be chosen so")
         return chosen
 
-    def at_share(self, share: float, int8: Iterable[str] = ()) -> Point:
-        """Every group at its least width that keeps `share` of its channels."""
-        return self.point(
-            int8, {g.name: next(w for w in g.widths if w >= share * g.full or w == g.full) for g in self.groups}
-        )
+    def at_share(self, share: float, int8: Iterable[str] = (), precision: Precision | None = None) -> Point:
+        """Every group at its least width that keeps `share` of its channels; `int8` and `precision` as in `point`."""
+        widths = {g.name: next(w for w in g.widths if w >= share * g.full or w == g.full) for g in self.groups}
+        return self.point(int8, widths, precision)
+
+    @cached_property
+    def precisions(self) -> tuple[Precision, ...]:
+        """The precisions below float that some layer may have."""
+        return tuple(dict.fromkeys(p for layer in self.layers for p in layer.precisions if p != "fp32"))
+
+    @property
+    def first(self) -> Precision:
+        """The precision of forms for which none is named."""
+        return self.precisions[0] if self.precisions else STATIC
 
     @cached_property
     def int8_layers(self) -> tuple[str, ...]:
-        """The layers that may be int8."""
-        return tuple(layer.name for layer in self.layers if "int8" in layer.precisions)
+        """The layers that may have the first precision."""
+        return self.layers_in(self.first)
+
+    def layers_in(self, precision: Precision) -> tuple[str, ...]:
+        """The layers that may have `precision`."""
+        return tuple(layer.name for layer in self.layers if precision in layer.precisions)
+
+    def only(self, precision: Precision, sorts: Container[object] | None = None) -> "Space":
+        """The space without the other precisions; and with this one only for layers of these sorts, if given."""
+
+        def allowed(layer: LayerSpace) -> tuple[Precision, ...]:
+            some = precision in layer.precisions and (sorts is None or layer.sort in sorts)
+            return ("fp32", precision) if some else ("fp32",)
+
+        return structs.replace(self, layers=tuple(structs.replace(x, precisions=allowed(x)) for x in self.layers))
 
     @cached_property
     def uniforms(self) -> tuple[tuple[str, Point], ...]:
-        """(name, point) of every uniform form, float first: each share of channels, all float and all int8."""
+        """(name, point) of every uniform form, float first: each share of channels, all layers in each precision."""
         found: dict[Point, str] = {}
         for share in SHARES:
-            for suffix, int8 in (("float", ()), ("int8", self.int8_layers)):
-                name = suffix if share == 1 else f"width-{share:.2f}-{suffix}"
-                found.setdefault(self.at_share(share, int8), name)
+            for precision in (None, *self.precisions):
+                point = self.at_share(share, self.layers_in(precision) if precision else (), precision)
+                word = precision or "float"
+                found.setdefault(point, word if share == 1 else f"width-{share:.2f}-{word}")
         return tuple((name, point) for point, name in found.items())
 
     def name(self, point: Point) -> str:
@@ -159,6 +206,6 @@ def to_recipe(
             Recover(epochs=epochs if fidelity == "full" else 0.0),
         ]
     if point.int8:
-        layers: tuple[tuple[str, Precision], ...] = tuple((name, "int8") for name in point.int8)
+        layers = tuple((name, point.precision) for name in point.int8)
         steps.append(Quantize(default="fp32", layers=layers, ranges=ranges, rounding=rounding))
     return Recipe(step=tuple(steps), seed=seed)

@@ -164,13 +164,30 @@ def test_every_precision_goes_with_every_other_in_one_model() -> None:
     assert all(len(node.users) == 1 for node in calls(program, DEQUANTIZES[0]))
 
 
-def test_a_mix_leaves_other_precisions_as_they_are() -> None:
+@pytest.mark.parametrize("gone", [{"b.0"}, {"c.0"}, {"b.0", "c.0"}])
+def test_a_mix_takes_out_int8_of_either_way_and_leaves_other_precisions_as_they_are(gone: set[str]) -> None:
     full, inputs = made("residual", default="fp32", layers=MIXED), noise(8, seed=1).inputs
-    part = mixed(full, frozenset({"d.0"}))
-    direct = made("residual", default="fp32", layers=tuple(pair for pair in MIXED if pair[0] != "b.0"))
+    part = mixed(full, full.mixable - gone)
+    direct = made("residual", default="fp32", layers=tuple(pair for pair in MIXED if pair[0] not in gone))
     assert part.precisions == direct.precisions
     assert np.array_equal(reference_outputs(part, inputs)[0], reference_outputs(direct, inputs)[0])
-    assert set(mixed(full, frozenset()).precisions) == {name for name, word in MIXED if word != "int8"}
+
+
+def test_a_mix_of_nothing_has_what_no_mix_takes_out() -> None:
+    full = made("residual", default="fp32", layers=MIXED)
+    assert full.mixable == {"b.0", "c.0", "d.0"}
+    assert set(mixed(full, frozenset()).precisions) == set(dict(MIXED)) - full.mixable
+
+
+def test_dynamic_layers_that_take_one_value_are_taken_out_one_by_one() -> None:
+    """A block and the projection beside it measure their input once; without one of them the other still does."""
+    full, inputs = made("residual", default="int8-dynamic"), noise(8, seed=1).inputs
+    for gone, fewer in (({"c.0"}, 0), ({"down.0"}, 0), ({"c.0", "down.0"}, 1)):
+        part = mixed(full, full.mixable - gone)
+        layers = tuple((name, "fp32") for name in sorted(gone))
+        direct = made("residual", default="int8-dynamic", layers=layers)
+        assert len(calls(part, CHOOSES)) == len(calls(direct, CHOOSES)) == len(calls(full, CHOOSES)) - fewer
+        assert np.array_equal(reference_outputs(part, inputs)[0], reference_outputs(direct, inputs)[0])
 
 
 def test_a_precision_that_the_target_lacks_is_refused_in_one_line() -> None:

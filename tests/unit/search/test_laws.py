@@ -33,8 +33,8 @@ def test_nothing_on_the_front_is_dominated_and_all_else_is(figures):
 
 
 def test_the_design_shows_every_layer_every_pair_of_widths_and_repeats_itself():
-    forms = design(SPACE, 3, 40)
-    assert forms == design(SPACE, 3, 40) != design(SPACE, 4, 40)
+    forms = design([SPACE], 3, 40)
+    assert forms == design([SPACE], 3, 40) != design([SPACE], 4, 40)
     assert len(set(forms)) == len(forms)
     shown = {(name, read, written) for form in forms for name, _, read, written in cells_of(SPACE, form)[0]}
     widths = {group.name: group.widths for group in SPACE.groups}
@@ -52,7 +52,7 @@ def test_a_table_fitted_to_compiled_forms_prices_unseen_ones_within_two_percent(
     def priced(points):
         return [sum(op.seconds for op in answer.ops) for answer in device.answer(Compile(points=tuple(points)))]
 
-    seen = design(SPACE, 0, 40)
+    seen = design([SPACE], 0, 40)
     unseen = [
         SPACE.point(int8, {g.name: int(random.choice(g.widths)) for g in SPACE.groups})
         for int8 in mixes(SPACE, random, 60)
