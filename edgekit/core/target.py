@@ -6,6 +6,7 @@ from edgekit.core.noun import Noun
 
 Activations = Literal["int8-affine", "uint8-affine", "int8-symmetric", "float"]
 Scales = Literal["any", "power-of-two"]
+Deployment = Literal["iOS13", "iOS14", "iOS15", "iOS16", "iOS17", "iOS18", "macOS13", "macOS14", "macOS15"]
 
 
 class Numerics(Noun, frozen=True, kw_only=True):
@@ -25,6 +26,8 @@ class Limits(Noun, frozen=True, kw_only=True):
     channel_multiple: int = 1
     opset: int | None = None
     ir_version: int | None = None
+    deployment: Deployment | None = None
+    """The oldest of Apple's systems that must load a Core ML model; before iOS 15 it is a neural network."""
 
 
 class Target(Noun, frozen=True, kw_only=True):
