@@ -8,7 +8,9 @@ import typer
 from edgekit.core.recipe import NAMED, Recipe, recipe_from_toml
 from edgekit.errors import UsageError
 
-RecipeName = Annotated[str, typer.Option("--recipe", metavar="WHAT", help='"float", "int8", or a recipe.toml.')]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", metavar="WHAT", help="A word, or a recipe.toml. The words: " + ", ".join(NAMED) + ".")
+]
 
 
 def read_recipe(text: str) -> Recipe:
@@ -22,4 +24,4 @@ def read_recipe(text: str) -> Recipe:
         return recipe_from_toml(Path(text).read_text("utf-8"), text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text"
-        raise UsageError(f'--recipe {text!r}: want "float", "int8" or a recipe\'s file ({reason})') from None
+        raise UsageError(f"--recipe {text!r}: want a recipe's file ({reason}) or one of {', '.join(NAMED)}") from None

@@ -17,7 +17,7 @@ from torch.fx import Graph, GraphModule, Node
 
 from edgekit.compress.quantizer import FOLLOWERS, LAYERS
 from edgekit.compress.reference import reference_values
-from edgekit.compress.relax import DEQUANTIZES, QUANTIZES, carry_meta_, parameter
+from edgekit.compress.relax import DEQUANTIZES, QUANTIZES, carry_meta_, is_weight, source_of
 from edgekit.core.model import ModelSpec, TensorSpec
 from edgekit.models.model import export_program
 from edgekit.models.program import Program
@@ -77,7 +77,7 @@ def set_apart(program: Program, inputs: tuple[np.ndarray, ...]) -> tuple[Apart, 
         outputs=tuple(_spec(f"out_{i}", node.meta["val"]) for i, node in enumerate(made)),
     )
     parts = tuple(map(_part, units))
-    return Apart(Program(exported, spec, program.layers, program.int8, program.floats), parts, takes), values
+    return Apart(Program(exported, spec, program.layers, program.precisions, program.floats), parts, takes), values
 
 
 def _units(graph: Graph) -> list[_Unit]:
@@ -85,7 +85,7 @@ def _units(graph: Graph) -> list[_Unit]:
     order = {node: i for i, node in enumerate(graph.nodes)}
     ends: dict[Node, list[Node | None]] = {}
     for node in graph.nodes:
-        if node.target in QUANTIZES and node.args[0].op == "call_function":
+        if node.target in QUANTIZES and node.args[0].op == "call_function" and not is_weight(node.args[0]):
             ends.setdefault(node.args[0], []).append(node)
         elif node.op == "output":
             for value in node.all_input_nodes:
@@ -112,18 +112,13 @@ def _inside(value: Node, ends: Any) -> tuple[list[Node], list[Node]]:
         node = waiting.pop()
         if node in inside or node in takes:
             continue
-        dequantizes = node.target in DEQUANTIZES and not _of_parameter(node)
+        dequantizes = node.target in DEQUANTIZES and not is_weight(source_of(node))
         if dequantizes or node.op == "placeholder" or (node in ends and node is not value):
             takes[node] = None
         else:
             inside[node] = None
             waiting += node.all_input_nodes
     return ([] if value in takes else list(inside)), list(takes)
-
-
-def _of_parameter(dequantize: Node) -> bool:
-    source: Any = dequantize.args[0]
-    return parameter(source.args[0] if source.target in QUANTIZES else source) is not None
 
 
 def _apart(units: Sequence[_Unit]) -> Graph:
@@ -168,7 +163,7 @@ def _layer(node: Node) -> str | None:
     if node.target not in LAYERS:
         return None
     weight: Any = node.args[1]
-    while weight.target in DEQUANTIZES or weight.target in QUANTIZES:
+    while weight.op == "call_function":
         weight = weight.args[0]
     return str(weight.target).removesuffix(".weight")
 

@@ -9,18 +9,24 @@ import torch
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+from edgekit.compress.dynamic import measure_inputs_
+from edgekit.compress.half import halve_
 from edgekit.compress.observers import activation_spec, best_power, least_power, weight_spec
-from edgekit.compress.quantizer import EdgekitQuantizer, is_layer, layer_name
+from edgekit.compress.quantizer import EdgekitQuantizer, LeftAlone, is_layer, layer_name
 from edgekit.compress.relax import QuantizedLayer, carry_meta_, quantized_layers, relax_, set_parameter_
 from edgekit.compress.rounding import round_weights_, watch
 from edgekit.compress.settle import settle_
-from edgekit.core.recipe import Quantize
+from edgekit.compress.weights import store_weights_
+from edgekit.compress.wide import widen_
+from edgekit.core.recipe import Precision, Quantize
 from edgekit.core.target import Numerics
 from edgekit.errors import ModelError, TargetError
 from edgekit.models.data import Samples
 from edgekit.models.model import Model, export_program
 from edgekit.models.program import Program
 
+STATIC: tuple[Precision, ...] = ("int8", "int16")
+"""The precisions with scales of the calibration data."""
 MOST = 127
 """Steps of an int8 weight, and of an int8 bias, to either side of zero."""
 
@@ -31,45 +37,59 @@ def quantize(
     """`model` as a program whose layers have the precisions of `step`, in the numerics of a target.
 
     Activation ranges are those of the float model on `calibration`; what "gptq" rounds by is taken there too.
-    `features` are the device's: where all that the numerics name are missing, weights get 7 bits; None is "not known",
-    and nothing is reduced.
+    `features` are the device's: where all that the numerics name are missing, weights that meet int8 activations get 7
+    bits; None is "not known", and nothing is reduced.
 
-    Raises: TargetError if the target has no int8, or one that edgekit does not make; ModelError if the model cannot be
-    exported or a layer is unknown.
+    Raises: TargetError if the target lacks a precision, or has an int8 that edgekit does not make; ModelError if the
+    model cannot be exported or a layer is unknown.
     """
     captured = export_program(model.module, model.example, model.spec.name)
     module = settle_(captured.module(check_guards=False))
     layers = tuple(dict.fromkeys(layer_name(n) for n in module.graph.nodes if is_layer(n)))
-    int8 = _int8_layers(step, layers, model.spec.name)
-    if not int8:
+    precisions = _precisions(step, layers, model.spec.name)
+    if not precisions:
         return Program(captured, model.spec, layers)
-    if "int8" not in numerics.precisions:
-        raise TargetError(f"int8 was asked for, and the target holds {', '.join(numerics.precisions)}")
+    _check(precisions, numerics)
+    powers = numerics.scales == "power-of-two"
+    reduced = features is not None and bool(numerics.reduce_range_without)
+    reduced = reduced and not set(features or ()) & set(numerics.reduce_range_without)
+    batch = len(model.example[0])
+    taken = watch(module, calibration, batch) if step.rounding == "gptq" else {}
+    static = frozenset(layer for layer, precision in precisions.items() if precision in STATIC)
+    prepared = prepare_pt2e(module, _quantizer(step, numerics, reduced) if static else LeftAlone())
+    if static:
+        _calibrate(prepared, calibration, batch)
+    module = relax_(convert_pt2e(prepared, fold_quantize=False), static)
+    if wide := frozenset(layer for layer in static if precisions[layer] == "int16"):
+        widen_(module, wide, static)
+    weights, gains = round_weights_(module, taken)
+    weights |= clip_weights_(module, weights) if powers else {}
+    biases = snap_biases_(module, gains, int8=powers)
+    halve_(measure_inputs_(module, precisions), precisions)
+    stored = store_weights_(module, precisions, taken, group=numerics.int4_group, reduced=reduced)
+    exported = export_program(module, model.example, model.spec.name)
+    carry_meta_(module.graph, exported.graph)
+    return Program(exported, model.spec, layers, precisions, weights | biases | stored)
+
+
+def _check(precisions: Mapping[str, Precision], numerics: Numerics) -> None:
+    """Raises: TargetError if the target lacks one of the precisions, or has an int8 that edgekit does not make."""
+    if lacking := sorted(set(precisions.values()) - set(numerics.precisions)):
+        raise TargetError(f"{lacking[0]} was asked for, and the target holds {', '.join(numerics.precisions)}")
     powers = numerics.scales == "power-of-two"
     if powers and (numerics.activations, numerics.weights) != ("int8-symmetric", "int8-per-tensor"):
         raise TargetError(
             f"scales that are powers of two go with int8-symmetric activations and int8-per-tensor weights, "
             f"the target has {numerics.activations} and {numerics.weights}"
         )
-    reduced = features is not None and bool(numerics.reduce_range_without)
-    reduced = reduced and not set(features or ()) & set(numerics.reduce_range_without)
-    quantizer = EdgekitQuantizer(
+
+
+def _quantizer(step: Quantize, numerics: Numerics, reduced: bool) -> EdgekitQuantizer:  # noqa: FBT001
+    return EdgekitQuantizer(
         activation_spec(numerics.activations, step.ranges, numerics.scales),
         weight_spec(per_channel=numerics.weights == "int8-per-channel", reduced=reduced, scales=numerics.scales),
-        means_keep=powers,
+        means_keep=numerics.scales == "power-of-two",
     )
-    batch = len(model.example[0])
-    taken = watch(module, calibration, batch) if step.rounding == "gptq" else {}
-    prepared = prepare_pt2e(module, quantizer)
-    _calibrate(prepared, calibration, batch)
-    converted = convert_pt2e(prepared, fold_quantize=False)
-    module = relax_(converted, int8)
-    weights, gains = round_weights_(module, taken)
-    weights |= clip_weights_(module, weights) if powers else {}
-    biases = snap_biases_(module, gains, int8=powers)
-    exported = export_program(module, model.example, model.spec.name)
-    carry_meta_(module.graph, exported.graph)
-    return Program(exported, model.spec, layers, int8, weights | biases)
 
 
 def clip_weights_(module: GraphModule, done: Container[str]) -> dict[str, np.ndarray]:
@@ -139,11 +159,13 @@ def _scale(module: GraphModule, dequantize: Any) -> torch.Tensor:
     return torch.tensor(float(scale), dtype=torch.float64)
 
 
-def _int8_layers(step: Quantize, layers: tuple[str, ...], name: str) -> frozenset[str]:
+def _precisions(step: Quantize, layers: tuple[str, ...], name: str) -> dict[str, Precision]:
+    """The layers that are not fp32."""
     chosen = dict(step.layers)
     if unknown := sorted(set(chosen) - set(layers)):
         raise ModelError(f"model {name} has no layer {unknown[0]!r}; its layers: {', '.join(layers)}")
-    return frozenset(layer for layer in layers if chosen.get(layer, step.default) == "int8")
+    each = {layer: chosen.get(layer, step.default) for layer in layers}
+    return {layer: precision for layer, precision in each.items() if precision != "fp32"}
 
 
 def _calibrate(prepared: GraphModule, calibration: Samples, batch: int) -> None:

@@ -114,6 +114,17 @@ class EdgekitQuantizer(Quantizer):
         return SharedQuantizationSpec(value) if made else self._activation
 
 
+class LeftAlone(Quantizer):
+    """Annotates nothing: what is prepared with it only has its BatchNorms folded."""
+
+    def annotate(self, model: GraphModule) -> GraphModule:
+        """As it is."""
+        return model
+
+    def validate(self, model: GraphModule) -> None:
+        """Nothing is annotated."""
+
+
 def _values(node: Node) -> tuple[Node, ...]:
     """What an op computes with: the parts of a concatenation, both sides of a where, the first two inputs else."""
     if node.target is aten.cat.default:

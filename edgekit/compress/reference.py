@@ -1,7 +1,8 @@
 """The host's reference: what a quantized program computes, in float64, dividing by the scale as the formats do.
 
 torch multiplies by the reciprocal of a scale where ONNX, Core ML and integer kernels divide; the two part on ties. An
-int8 runtime that accumulates exactly equals this reference.
+int8 runtime that accumulates exactly equals this reference. What is cast to half is rounded to it and
+computed exactly.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +14,8 @@ from torch import Tensor
 from torch.fx import Interpreter, Node
 from torch.utils._pytree import tree_map
 
+from edgekit.compress.dynamic import CHOOSES, MEASURES, QUANTIZES_BY, chosen
+from edgekit.compress.half import CASTS, HALVES
 from edgekit.models.batches import batch_of, in_batches
 from edgekit.models.program import Program
 
@@ -34,6 +37,10 @@ class Dividing(Interpreter):
         if target is decomposed.dequantize_per_channel.default:
             scale, zero = (_along(t, args[3], args[0].dim()) for t in args[1:3])
             return (args[0] - zero) * scale
+        if target in MEASURES:
+            return _at_run_time(target, args)
+        if target is CASTS and kwargs.get("dtype") in HALVES.values():
+            return args[0].to(kwargs["dtype"]).double()
         args, kwargs = tree_map(_wide, (args, kwargs))
         return super().call_function(target, args, kwargs)
 
@@ -105,6 +112,15 @@ def _to_array(value: Tensor) -> np.ndarray:
 
 def _quantize(value: Tensor, scale: Any, zero: Any, low: int, high: int) -> Tensor:
     return torch.clamp(torch.round(value / _exact(scale)) + zero, low, high)
+
+
+def _at_run_time(target: Any, args: tuple[Any, ...]) -> Any:
+    """As torch, but that a scale is float32, and divided by."""
+    if target is CHOOSES:
+        return chosen(args[0], args[1], args[2])
+    if target is QUANTIZES_BY:
+        return torch.clamp(torch.round(args[0] / args[1]) + args[2], args[3], args[4])
+    return (args[0] - args[2]) * args[1]
 
 
 def _wide(value: Any) -> Any:

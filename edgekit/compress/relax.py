@@ -1,7 +1,8 @@
 """Which quantize/dequantize a mix leaves out of the all-int8 program, and a torch program without them.
 
 The all-int8 program is made once; a mix is that program with some q/dq bypassed. Each dequantize has one taker, so
-what to bypass is a set of dequantize names: lowered formats keep those names, and their mixes are the same set.
+what to bypass is a set of dequantize names: lowered formats keep those names, and their mixes are the same set. Layers
+of other precisions stay as they are: only what is int8 by calibration can be taken out.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -12,7 +13,9 @@ import numpy as np
 import torch
 from torch.fx import Graph, GraphModule, Node
 
-from edgekit.compress.quantizer import FOLLOWERS, LAYERS
+from edgekit.compress.dynamic import DEQUANTIZES_BY, QUANTIZES_BY
+from edgekit.compress.half import CASTS, HALVES
+from edgekit.compress.quantizer import FOLLOWERS, LAYERS, aten
 from edgekit.compress.units import Unit, int8_values
 from edgekit.errors import ConvertError
 from edgekit.models.program import Program
@@ -39,14 +42,18 @@ def parameter(node: Node) -> str | None:
     return str(node.target) if node.op == "get_attr" else None
 
 
-def quantized_layers(graph: Graph, of: ParameterOf = parameter) -> tuple[QuantizedLayer, ...]:
-    """The layers of `graph` whose weight is quantized, in order of execution."""
+def quantized_layers(
+    graph: Graph, of: ParameterOf = parameter, static: Set[str] | None = None
+) -> tuple[QuantizedLayer, ...]:
+    """The layers of `graph` whose weight is quantized, in order of execution; only the `static` ones, if given."""
     found = []
     for node in graph.nodes:
         weight = node.args[1] if node.target in LAYERS else None
         if not isinstance(weight, Node) or weight.target not in DEQUANTIZES:
             continue
-        name = of(_source(weight))
+        name = of(source_of(weight))
+        if static is not None and (name is None or name.removesuffix(".weight") not in static):
+            continue
         bias = node.args[2] if len(node.args) > 2 else None
         if name is not None:
             behind = of(bias) if isinstance(bias, Node) else None
@@ -54,36 +61,45 @@ def quantized_layers(graph: Graph, of: ParameterOf = parameter) -> tuple[Quantiz
     return tuple(found)
 
 
-def bypassed(graph: Graph, int8: Set[str], of: ParameterOf = parameter) -> frozenset[str]:
-    """The names of the dequantize nodes that go, with the quantize before them, if only the `int8` layers stay int8."""
-    layers = quantized_layers(graph, of)
-    units, unit_of = _units(graph, {layer.node: layer.name for layer in layers}, of)
+def bypassed(
+    graph: Graph, int8: Set[str], of: ParameterOf = parameter, static: Set[str] | None = None
+) -> frozenset[str]:
+    """The names of the dequantize nodes that go, with the quantize before them, if only the `int8` layers stay int8.
+
+    `static` are the layers that may go, as in `quantized_layers`; what belongs to others is not among the names.
+    """
+    layers = quantized_layers(graph, of, static)
+    units, unit_of = units_of(graph, of, static)
     kept = int8_values(units, int8)
     gone = {layer.node.args[1].name for layer in layers if layer.name not in int8}
     for node in graph.nodes:
-        if node.target not in DEQUANTIZES or of(_source(node)) is not None:
+        if node.target not in DEQUANTIZES or is_weight(source_of(node), of) or node.args[5] is not torch.int8:
             continue
         takers = {unit_of.get(user, "") for user in node.users}
-        if _source(node).name not in kept and not takers & kept:
+        if source_of(node).name not in kept and not takers & kept:
             gone.add(node.name)
     return frozenset(gone)
 
 
-def relax_(module: GraphModule, int8: Set[str]) -> GraphModule:
-    """`module`, changed in place: all but the `int8` layers compute in float again, with the parameters there are."""
-    gone = bypassed(module.graph, int8)
+def relax_(module: GraphModule, int8: Set[str], static: Set[str] | None = None) -> GraphModule:
+    """`module`, changed in place: all but the `int8` layers compute in float again, with the parameters there are.
+
+    `static` as in `bypassed`.
+    """
+    gone = bypassed(module.graph, int8, static=static)
     for node in list(module.graph.nodes):
         if node.name in gone:
-            node.replace_all_uses_with(_source(node))
+            node.replace_all_uses_with(source_of(node))
     module.graph.eliminate_dead_code()
     module.recompile()
     return module
 
 
 def mixed(program: Program, int8: Set[str]) -> Program:
-    """`program` (quantized) with only the `int8` layers quantized; the others have their float parameters back.
+    """`program` with only these of its int8 layers int8; the others have their float parameters back.
 
     It computes the same as quantizing the model by that recipe: ranges and shared scales are those of the full program.
+    Layers of other precisions stay.
 
     Raises: ConvertError if a layer is to be int8 that is not.
     """
@@ -91,28 +107,29 @@ def mixed(program: Program, int8: Set[str]) -> Program:
     module = program.exported.module(check_guards=False)
     for name, value in floats.items():
         set_parameter_(module, name, torch.from_numpy(np.array(value)))
-    relax_(module, int8)
+    relax_(module, int8, program.int8)
     example: Any = program.exported.example_inputs
     with torch.no_grad():
         exported = torch.export.export(module, *example)
     carry_meta_(module.graph, exported.graph)
     left = {name: value for name, value in program.floats.items() if name not in floats}
-    return Program(exported, program.spec, program.layers, frozenset(int8), left)
+    precisions = {name: word for name, word in program.precisions.items() if word != "int8" or name in int8}
+    return Program(exported, program.spec, program.layers, precisions, left)
 
 
 def bypassed_in(program: Program, int8: Set[str]) -> frozenset[str]:
     """As `bypassed`, by the names that the nodes of `program.exported` have."""
-    return bypassed(program.exported.graph, int8, parameter_of(program.exported))
+    return bypassed(program.exported.graph, int8, parameter_of(program.exported), program.int8)
 
 
 def float_parameters(program: Program, int8: Set[str]) -> dict[str, np.ndarray]:
-    """The float weights and biases, by parameter name, of the layers of `program` that are not among `int8`.
+    """The float weights and biases, by parameter name, of the int8 layers of `program` that are not among `int8`.
 
     Raises: ConvertError if a layer is to be int8 that is not.
     """
     if missing := sorted(int8 - program.int8):
         raise ConvertError(f"{program.spec.name}: layer {missing[0]} is float in the program and cannot stay int8")
-    layers = quantized_layers(program.exported.graph, parameter_of(program.exported))
+    layers = quantized_layers(program.exported.graph, parameter_of(program.exported), program.int8)
     names = {name for layer in layers if layer.name not in int8 for name in (layer.weight, layer.bias)}
     return {name: value for name, value in program.floats.items() if name in names}
 
@@ -122,6 +139,21 @@ def parameter_of(exported: torch.export.ExportedProgram) -> ParameterOf:
     signature = exported.graph_signature
     names: Mapping[str, str] = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     return lambda node: names.get(node.name)
+
+
+def in_float(program: Program) -> GraphModule:
+    """`program` with nothing quantized and no layer in half, its parameters as they were: the float model."""
+    module = program.exported.module(check_guards=False)
+    for name, value in program.floats.items():
+        set_parameter_(module, name, torch.from_numpy(np.array(value)))
+    for node in list(module.graph.nodes):
+        if node.target in DEQUANTIZES or node.target is DEQUANTIZES_BY:
+            node.replace_all_uses_with(source_of(node))
+        elif node.target is CASTS and node.kwargs["dtype"] in (torch.float32, *HALVES.values()):
+            node.replace_all_uses_with(node.args[0])
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
 
 
 def set_parameter_(module: GraphModule, name: str, value: torch.Tensor) -> None:
@@ -145,15 +177,27 @@ def _counts(node: Node) -> bool:
     return node.target not in QUANTIZES and node.target not in DEQUANTIZES
 
 
-def _source(dequantize: Node) -> Node:
+def source_of(dequantize: Node) -> Node:
     """The value that a dequantize gives back."""
     quantize: Any = dequantize.args[0]
-    return quantize.args[0] if quantize.target in QUANTIZES else quantize
+    return quantize.args[0] if quantize.target in (*QUANTIZES, QUANTIZES_BY) else quantize
 
 
-def _units(graph: Graph, names: dict[Node, str], of: ParameterOf) -> tuple[list[Unit], dict[Node, str]]:
-    """Units in order, named by the node whose value they make, and the unit of each node inside one."""
+def is_weight(value: Any, of: ParameterOf = parameter) -> bool:
+    """Whether a value is a parameter, or one reshaped to the rows that share a scale."""
+    return of(value) is not None or (value.target is aten.reshape.default and of(value.args[0]) is not None)
+
+
+def units_of(
+    graph: Graph, of: ParameterOf = parameter, static: Set[str] | None = None
+) -> tuple[list[Unit], dict[Node, str]]:
+    """Units in order, named by the node whose value they make, and the unit of each node inside one.
+
+    `static` are the layers that have a name in their unit, as in `quantized_layers`.
+    """
+    names = {layer.node: layer.name for layer in quantized_layers(graph, of, static)}
     made = [n.args[0] for n in graph.nodes if n.target in QUANTIZES and n.args[0].op == "call_function"]
+    made = [n for n in made if not is_weight(n, of)]
     made += [n for node in graph.nodes if node.op == "output" for n in node.all_input_nodes]
     ends = dict.fromkeys(made)
     units: dict[str, Unit] = {}
@@ -180,8 +224,8 @@ def _inside(value: Node, ends: Set[Node], of: ParameterOf) -> tuple[list[Node], 
         if node in inside or of(node) is not None:
             continue
         if node.target in DEQUANTIZES:
-            if of(_source(node)) is None:
-                takes[_source(node).name] = None
+            if not is_weight(source_of(node), of):
+                takes[source_of(node).name] = None
         elif node.op == "placeholder" or (node in ends and node is not value):
             takes[node.name] = None
         elif node.op == "call_function":

@@ -100,28 +100,42 @@ def round_weights_(module: GraphModule, taken: Mapping[str, Taken]) -> tuple[dic
     for layer in quantized_layers(module.graph):
         if layer.weight in before or layer.name not in taken:
             continue
-        weight, seen = attrgetter(layer.weight)(module).detach(), taken[layer.name]
-        groups, inputs = seen.sums.shape
-        rows = weight.double().reshape(groups, -1, inputs)
-        steps, low, high = _grid(module, layer, rows)
-        spread = seen.spread(about_mean=layer.bias is not None)
-        rounded = _nearest(rows, steps, low, high) if spread is None else _in_turn(rows, steps, low, high, spread)
+        weight, (steps, low, high) = attrgetter(layer.weight)(module).detach(), _grid(module, layer)
+        values, gain = rounded(weight, steps, low, high, taken[layer.name], about_mean=layer.bias is not None)
         before[layer.weight] = weight.numpy().copy()
-        gains[layer.name] = ((rows - rounded) * seen.mean[:, None, :]).sum(dim=2).reshape(-1)
-        set_parameter_(module, layer.weight, rounded.reshape(weight.shape).to(weight.dtype))
+        gains[layer.name] = gain
+        set_parameter_(module, layer.weight, values.to(weight.dtype))
     return before, gains
 
 
-def _grid(module: GraphModule, layer: QuantizedLayer, rows: Tensor) -> tuple[Tensor, int, int]:
-    """The step of every output of every group, and the least and the most step."""
+def rounded(
+    weight: Tensor, steps: Tensor, low: int, high: int, taken: Taken, *, about_mean: bool
+) -> tuple[Tensor, Tensor]:
+    """`weight` on a grid, rounded by what its layer takes, and for each output the mean of what it lost by that.
+
+    `steps` are those of (outputs, inputs), or of a part that stands for all. `about_mean`: the layer has a bias, which
+    makes up for a mean.
+    """
+    groups, inputs = taken.sums.shape
+    rows = weight.double().reshape(groups, -1, inputs)
+    each = steps.double().expand(rows.shape[0] * rows.shape[1], inputs).reshape(rows.shape)
+    spread = taken.spread(about_mean=about_mean)
+    found = nearest(rows, each, low, high) if spread is None else _in_turn(rows, each, low, high, spread)
+    lost = ((rows - found) * taken.mean[:, None, :]).sum(dim=2).reshape(-1)
+    return found.reshape(weight.shape), lost
+
+
+def nearest(rows: Tensor, steps: Tensor, low: int, high: int) -> Tensor:
+    """`rows`, each value at the nearest of its steps from `low` to `high`."""
+    return (rows / steps).round().clamp(low, high) * steps
+
+
+def _grid(module: GraphModule, layer: QuantizedLayer) -> tuple[Tensor, int, int]:
+    """The step of every output, or of all of them, and the least and the most step."""
     dequantize: Any = layer.node.args[1]
     scale, (low, high) = dequantize.args[1], dequantize.args[-3:-1]
     steps = attrgetter(str(scale.target))(module).double() if isinstance(scale, Node) else torch.tensor(float(scale))
-    return steps.double().expand(rows.shape[0] * rows.shape[1]).reshape(rows.shape[:2]), low, high
-
-
-def _nearest(rows: Tensor, steps: Tensor, low: int, high: int) -> Tensor:
-    return (rows / steps[:, :, None]).round().clamp(low, high) * steps[:, :, None]
+    return steps.double().reshape(-1, 1), low, high
 
 
 def _in_turn(rows: Tensor, steps: Tensor, low: int, high: int, spread: Tensor) -> Tensor:
@@ -132,7 +146,7 @@ def _in_turn(rows: Tensor, steps: Tensor, low: int, high: int, spread: Tensor) -
     ways = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
     for i in range(inputs):
         value = rows[:, :, i].clone()
-        rows[:, :, i] = (value / steps).round().clamp(low, high) * steps
+        rows[:, :, i] = nearest(value, steps[:, :, i], low, high)
         error = (value - rows[:, :, i]) / ways[:, i, i, None]
         rows[:, :, i + 1 :] -= error[:, :, None] * ways[:, None, i, i + 1 :]
     return rows

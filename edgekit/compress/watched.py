@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
+from edgekit.compress.dynamic import MEASURES
+from edgekit.compress.half import CASTS
 from edgekit.compress.quantizer import ACTIVATIONS, LAYERS, MOVES
 from edgekit.compress.reference import Dividing, in_float64, watching
-from edgekit.compress.relax import DEQUANTIZES, QUANTIZES, float_parameters, parameter_of, relax_, set_parameter_
+from edgekit.compress.relax import DEQUANTIZES, QUANTIZES, in_float, parameter_of
 from edgekit.core.layer import LayerSpec
 from edgekit.models.program import Program
 
@@ -20,6 +22,10 @@ SILENT = MOVES - POOLS
 """Ops that only move values: a layer of their own would say what the one before said."""
 FUSED = ACTIVATIONS | {aten.batch_norm.default, aten.relu_.default, aten.hardtanh_.default, aten.relu6_.default}
 """What formats run as one with the op before."""
+
+
+NOTHING = frozenset((*QUANTIZES, *DEQUANTIZES, *MEASURES, CASTS))
+"""What stores values in fewer bits, and computes nothing."""
 
 
 class Watched(NamedTuple):
@@ -65,12 +71,9 @@ def watched(program: Program) -> tuple[Watched, ...]:
 def layer_values(program: Program, inputs: tuple[np.ndarray, ...]) -> Iterator[dict[str, LayerValues]]:
     """By the layer's name, what each gives for one batch of `inputs` after the other."""
     rows = watched(program)
-    plain, exact, floats = (program.exported.module(check_guards=False) for _ in range(3))
+    plain, exact = (program.exported.module(check_guards=False) for _ in range(2))
     in_float64(exact)
-    for name, value in float_parameters(program, frozenset()).items():
-        set_parameter_(floats, name, torch.from_numpy(np.array(value)))
-    if program.int8:
-        relax_(floats, frozenset())
+    floats = in_float(program)
     names = _renamed(program.exported.graph, plain.graph)
     of_float = _renamed(program.exported.graph, floats.graph, keep=_computes)
     values = {row.layer.name: names[_node_named(program, row)] for row in rows}
@@ -111,7 +114,9 @@ def _outputs(program: Program) -> list[Node]:
 
 
 def _computes(node: Node) -> bool:
-    return node.target not in QUANTIZES and node.target not in DEQUANTIZES
+    """Whether `node` is of the float model too."""
+    measure = node.args[0] if node.target is getitem else None
+    return not (node.target in NOTHING or (isinstance(measure, Node) and measure.target in MEASURES))
 
 
 def _computing(graph: torch.fx.Graph) -> Iterable[Node]:

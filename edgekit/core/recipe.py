@@ -1,13 +1,27 @@
 """What to do to a model, in order: the words of `[[step]]` in a recipe file."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 import tomli_w
 
 from edgekit.core.noun import Noun, check_schema, digest, from_toml, to_builtins
 
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int16", "int8", "int8-dynamic", "int8-weights", "int4-weights"]
+"""How a layer is stored and computed.
+
+fp32          as the model is.
+fp16, bf16    weights and arithmetic in half.
+int8          weights and activations in int8; the activations' scales are those of the calibration data.
+int16         activations in int16, symmetric, with scales of the calibration data; weights in int8.
+int8-dynamic  weights in int8, a scale for each output channel; activations in int8 with a scale for the whole tensor
+              that is taken anew at each call.
+int8-weights  weights stored in int8, a scale for each output channel; arithmetic in float.
+int4-weights  weights stored in 4 bits, a scale for each group of input channels (`Numerics.int4_group`); arithmetic in
+              float.
+"""
+Word = Literal["float", "fp16", "bf16", "int16", "int8", "int8-dynamic", "int8-weights", "int4-weights"]
+"""The words for recipes: `NAMED`."""
 Ranges = Literal["minmax", "percentile", "mse"]
 Rounding = Literal["nearest", "gptq"]
 Importance = Literal["l1", "l2", "taylor"]
@@ -71,8 +85,11 @@ class Recipe(Noun, frozen=True, kw_only=True):
 
 
 FLOAT = Recipe()
-NAMED = {"float": FLOAT, "int8": Recipe(step=(Quantize(),))}
-"""The recipes that have a word of their own."""
+NAMED: dict[str, Recipe] = {
+    "float": FLOAT,
+    **{word: Recipe(step=(Quantize(default=word),)) for word in get_args(Precision) if word != "fp32"},
+}
+"""The recipes that have a word of their own: float, and every precision for all layers."""
 
 
 def recipe_from_toml(text: str, where: str) -> Recipe:

@@ -1,8 +1,11 @@
 """A target: format + runtime + hardware class, what it can hold, and what it requires of a device. Never a host."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from edgekit.core.noun import Noun
+from edgekit.core.recipe import Precision
 
 Activations = Literal["int8-affine", "uint8-affine", "int8-symmetric", "float"]
 Scales = Literal["any", "power-of-two"]
@@ -12,12 +15,14 @@ Deployment = Literal["iOS13", "iOS14", "iOS15", "iOS16", "iOS17", "iOS18", "macO
 class Numerics(Noun, frozen=True, kw_only=True):
     """The arithmetic that the target runs fast: precisions, and the forms of int8."""
 
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: tuple[Precision, ...] = ("fp32",)
     activations: Activations = "float"
     weights: Literal["int8-per-channel", "int8-per-tensor", "float"] = "float"
     scales: Scales = "any"
     reduce_range_without: tuple[str, ...] = ()
     """CPU features (all of them missing) that make 7-bit weights necessary, e.g. `vnni`."""
+    int4_group: Annotated[int, msgspec.Meta(ge=2)] = 32
+    """Input channels that share the scale of a 4-bit weight; where they do not divide a layer's, all of them do."""
 
 
 class Limits(Noun, frozen=True, kw_only=True):

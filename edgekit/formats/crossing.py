@@ -10,6 +10,7 @@ import torch
 
 from edgekit.compress.relax import mixed
 from edgekit.core.model import ModelSpec
+from edgekit.core.recipe import Precision
 from edgekit.formats.child import call_in_child
 from edgekit.models.program import Program
 from edgekit.store.scratch import scratch
@@ -22,14 +23,14 @@ CONVERT_MEMORY_BYTES = 16 << 30
 class _Rest(msgspec.Struct):
     spec: ModelSpec
     layers: tuple[str, ...]
-    int8: tuple[str, ...]
+    precisions: dict[str, Precision]
     floats: tuple[str, ...]
 
 
 def write_program(program: Program, folder: Path) -> None:
     """Writes `program` into `folder`, which is this computer's scratch: examples of inputs are in it."""
     names = tuple(program.floats)
-    rest = _Rest(program.spec, program.layers, tuple(sorted(program.int8)), names)
+    rest = _Rest(program.spec, program.layers, dict(program.precisions), names)
     torch.export.save(program.exported, folder / "program.pt2")
     (folder / "program.json").write_bytes(msgspec.json.encode(rest))
     np.savez(folder / "floats.npz", **{f"f_{i}": program.floats[name] for i, name in enumerate(names)})  # type: ignore[arg-type]
@@ -41,7 +42,7 @@ def read_program(folder: Path) -> Program:
     with np.load(folder / "floats.npz", allow_pickle=False) as archive:
         floats = {name: archive[f"f_{i}"] for i, name in enumerate(rest.floats)}
     exported = torch.export.load(folder / "program.pt2")
-    return Program(exported, rest.spec, rest.layers, frozenset(rest.int8), floats)
+    return Program(exported, rest.spec, rest.layers, rest.precisions, floats)
 
 
 def convert_mixes(

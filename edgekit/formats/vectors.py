@@ -23,8 +23,8 @@ LEVELS = 255
 class Vectors(NamedTuple):
     """Inputs and the outputs wanted for them.
 
-    `steps`: one LSB of each output, 0 where it is float. `quantized`: whether any layer is int8, so that float outputs
-    too move in steps. `rounding`: how far each output is moved by summing in float32 instead of float64: RMS, in LSB,
+    `steps`: one LSB of each output, 0 where it is float. `quantized`: as `Program.quantized`: float outputs too move in
+    steps. `rounding`: how far each output is moved by summing in float32 instead of float64: RMS, in LSB,
     or in 255ths of the range where the output is float.
     """
 
@@ -48,7 +48,7 @@ def make_vectors(program: "Program", samples: Samples | None = None, seed: int =
     steps = tuple(step or 0.0 for step in output_steps(program))
     pairs = zip(_outputs_in_float32(program, inputs), outputs, steps, strict=True)
     rounding = tuple(rms((rough - exact) / unit(exact, step)) for rough, exact, step in pairs)
-    return Vectors(inputs, outputs, steps, bool(program.int8), rounding)
+    return Vectors(inputs, outputs, steps, program.quantized, rounding)
 
 
 def unit(wanted: np.ndarray, step: float) -> float:

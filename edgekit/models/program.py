@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from edgekit.core.model import ModelSpec
+from edgekit.core.recipe import Precision
 from edgekit.models.model import Model, export_program
 
 
@@ -15,15 +16,25 @@ class Program:
     """An ExportedProgram with its q/dq ops unfolded, and which layers they quantize.
 
     `layers` are the modules of all convolutions and linear layers that can be quantized, in order of execution;
-    `int8` those that are; `floats` the weights and biases (by parameter name) that were put on int8 grids, as they
-    were before.
+    `precisions` has those that are not fp32; `floats` the weights and biases (by parameter name) that were put on the
+    grids of integers, as they were before.
     """
 
     exported: torch.export.ExportedProgram
     spec: ModelSpec
     layers: tuple[str, ...] = ()
-    int8: frozenset[str] = frozenset()
+    precisions: Mapping[str, Precision] = field(default_factory=dict)
     floats: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def int8(self) -> frozenset[str]:
+        """The layers whose weights and activations are int8 by calibration: those that a mix may leave in float."""
+        return frozenset(layer for layer, precision in self.precisions.items() if precision == "int8")
+
+    @property
+    def quantized(self) -> bool:
+        """Whether any layer computes in fewer bits than float32's: two right ways to sum may then end steps apart."""
+        return bool(set(self.precisions.values()) - {"int8-weights", "int4-weights"})
 
 
 def export(model: Model) -> Program:

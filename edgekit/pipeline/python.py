@@ -10,7 +10,7 @@ from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device
 from edgekit.core.measurement import Profile, Round
 from edgekit.core.project import Compress, Project
-from edgekit.core.recipe import NAMED, Recipe
+from edgekit.core.recipe import NAMED, Recipe, Word
 from edgekit.core.trial import Studies, Study
 from edgekit.devices.inventory import get_device
 from edgekit.errors import UsageError
@@ -114,7 +114,7 @@ def convert(
     example_inputs: Any = None,
     *,
     target: str,
-    recipe: Recipe | Literal["float", "int8"] = "int8",
+    recipe: Recipe | Word = "int8",
     calibration: Any = None,
     validation: Any = None,
     training: Any = None,
@@ -146,7 +146,7 @@ def convert(
 
 
 def apply_recipe(
-    recipe: Recipe | Literal["float", "int8"],
+    recipe: Recipe | Word,
     model: "torch.nn.Module | torch.export.ExportedProgram | PathLike[str] | str",
     example_inputs: Any = None,
     *,
@@ -265,5 +265,5 @@ def _recipe(recipe: Recipe | str) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
     if recipe not in NAMED:
-        raise UsageError(f"recipe: want a Recipe, {' or '.join(map(repr, NAMED))}, got {recipe!r}")
+        raise UsageError(f"recipe: want a Recipe or one of {', '.join(NAMED)}, got {recipe!r}")
     return NAMED[recipe]
