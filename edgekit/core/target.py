@@ -9,6 +9,7 @@ from edgekit.core.recipe import Precision
 
 Activations = Literal["int8-affine", "uint8-affine", "int8-symmetric", "float"]
 Scales = Literal["any", "power-of-two"]
+Deployment = Literal["iOS13", "iOS14", "iOS15", "iOS16", "iOS17", "iOS18", "macOS13", "macOS14", "macOS15"]
 
 
 class Numerics(Noun, frozen=True, kw_only=True):
@@ -31,6 +32,8 @@ class Limits(Noun, frozen=True, kw_only=True):
     channel_multiple: int = 1
     opset: int | None = None
     ir_version: int | None = None
+    deployment: Deployment | None = None
+    """The oldest of Apple's systems that must load a Core ML model; before iOS 15 it is a neural network."""
 
 
 class Target(Noun, frozen=True, kw_only=True):

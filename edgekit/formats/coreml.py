@@ -1,7 +1,8 @@
 """Core ML: an ML program in a package, written by coremltools in a child process, run here by edgekit's own evaluator.
 
-A package is one file to edgekit, a plain zip (docs/decisions/0018): a Mac opens it as any zip. Nothing of Apple's is
-run here; the evaluator (`edgekit.formats.mil`) computes what the program says. Inputs and outputs stay float.
+A package is one file to edgekit, a plain zip (docs/decisions/0018): a Mac opens it as any zip. For systems before
+iOS 15 it is a neural network, a .mlmodel file. Nothing of Apple's is run here; the evaluator (`edgekit.formats.mil`)
+computes what the model says. Inputs and outputs stay float.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from edgekit.core.noun import digest
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, TargetError
 from edgekit.formats.base import Inside, fixed, in_batches
-from edgekit.formats.mil.mlpackage import NAME, read_package
+from edgekit.formats.mil.deployment import DEFAULT, is_network
+from edgekit.formats.mil.mlpackage import NAME, NETWORK, read_package
 
 if TYPE_CHECKING:
     from edgekit.formats.mil.program import MilProgram
@@ -35,7 +37,7 @@ class CoreMlFormat:
 
     def lower(self, program: "Program", target: Target, folder: Path) -> Path:
         """As `Format.lower`."""
-        path = folder / NAME
+        path = folder / _name(target)
         _convert(program, target, ((program.mixable, path),))
         return path
 
@@ -43,7 +45,7 @@ class CoreMlFormat:
         self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
     ) -> tuple[Path, ...]:
         """As `Format.mixes`: all in one child."""
-        jobs = tuple((mix, folder / digest(sorted(mix))[:16] / NAME) for mix in int8_sets)
+        jobs = tuple((mix, folder / digest(sorted(mix))[:16] / _name(target)) for mix in int8_sets)
         _convert(program, target, tuple(dict.fromkeys(jobs)))
         return tuple(path for _, path in jobs)
 
@@ -70,6 +72,10 @@ class CoreMlFormat:
 
         torch.set_num_threads(threads)
         return _evaluated(path, program, program.outputs, inputs)
+
+
+def _name(target: Target) -> str:
+    return NETWORK if is_network(target.limits.deployment) else NAME
 
 
 def _evaluated(
@@ -123,7 +129,10 @@ def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[
         raise TargetError(
             f"target {target.name}: Core ML holds int8-affine activations, not {target.numerics.activations}"
         )
-    convert_mixes(program, jobs, "edgekit.formats.coreml_convert:convert", "Core ML")
+    convert_mixes(
+        program, jobs, "edgekit.formats.coreml_convert:convert", "Core ML",
+        deployment=target.limits.deployment or DEFAULT,
+    )  # fmt: skip
 
 
 FORMAT = CoreMlFormat()

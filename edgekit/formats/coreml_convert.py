@@ -1,13 +1,16 @@
-"""Writes a program as a Core ML package by coremltools, and looks what became of it. Runs in a child process."""
+"""Writes a program as a Core ML model by coremltools, and looks what became of it. Runs in a child process."""
 
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekit.core.target import Deployment
 from edgekit.errors import ArtifactError, ConvertError
+from edgekit.formats.coreml_call import convert_by_coremltools, finish_, spelled_out
+from edgekit.formats.coreml_network import write_network
+from edgekit.formats.mil.deployment import is_network
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
@@ -19,8 +22,6 @@ LAYERS = frozenset(("conv", "conv_transpose", "linear", "matmul"))
 _NOT_NEEDED = ("sklearn", "transformers")
 """What coremltools and torchao import where it is installed, for seconds, and no conversion uses."""
 _MOVES = frozenset(("reshape", "transpose", "expand_dims", "squeeze", "pad", "slice_by_index", "split", "concat"))
-_MAX_POOLS = frozenset(f"aten.max_pool{rank}d.default" for rank in (1, 2, 3))
-_DATE = "com.github.apple.coremltools.conversion_date"
 _QUANTIZE, _DEQUANTIZE = (f"quantized_decomposed.{word}_per_channel" for word in ("quantize", "dequantize"))
 
 
@@ -38,7 +39,10 @@ def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[s
     keep_weights_narrow_()
     keep_gelus_form_()
     for part, path in mixes_in(job):
-        _write(part, path)
+        if is_network(job["deployment"]):
+            write_network(part, path, job["deployment"])
+        else:
+            _write(part, path, job["deployment"])
         check_file(part, path)
     return None, {}
 
@@ -82,53 +86,18 @@ def keep_gelus_form_() -> None:
     register_torch_op(override=True)(gelu)
 
 
-def _write(program: "Program", path: Path) -> None:
+def _write(program: "Program", path: Path, deployment: Deployment) -> None:
     import coremltools as ct
 
     from edgekit.formats.mil.mlpackage import write_package
 
-    exported = program.exported.run_decompositions({})
-    say_strides_(exported.graph)
-    try:
-        model = ct.convert(
-            exported, minimum_deployment_target=ct.target.iOS17, compute_precision=ct.precision.FLOAT32,
-            skip_model_load=True,
-        )  # fmt: skip
-    except Exception as error:
-        said = _why(error, exported.graph)
-        raise ConvertError(f"model {program.spec.name} cannot be written as Core ML: {said}") from error
+    model = convert_by_coremltools(
+        program, spelled_out(program), minimum_deployment_target=ct.target[deployment],
+        compute_precision=ct.precision.FLOAT32,
+    )  # fmt: skip
     spec = model.get_spec()
-    _name_(spec, program)
-    spec.description.metadata.userDefined.pop(_DATE, None)
+    finish_(spec, program)
     write_package(spec, Path(model.weights_dir) if model.weights_dir else None, path)
-
-
-def say_strides_(graph: Any) -> None:
-    """Writes out the strides of max pools that are those of their kernel: coremltools 9.0 knows no default."""
-    for node in graph.nodes:
-        if str(node.target) in _MAX_POOLS and len(node.args) == 2:
-            node.args = (*node.args, node.args[1])
-
-
-def _name_(spec: Any, program: "Program") -> None:
-    """Gives the model's inputs and outputs the names that the program's have, by way of names that none has."""
-    import coremltools as ct
-
-    sides = (
-        (spec.description.input, program.spec.inputs, True),
-        (spec.description.output, program.spec.outputs, False),
-    )
-    for features, tensors, are_inputs in sides:
-        if len(features) != len(tensors):
-            kind = "inputs" if are_inputs else "outputs"
-            raise ConvertError(
-                f"model {program.spec.name} as Core ML: want {len(tensors)} {kind}, the converter made "
-                f"{len(features)}: an output must not be an input, nor come twice"
-            )
-        now = [feature.name for feature in features]
-        passing = [f"edgekit_{'in' if are_inputs else 'out'}_{i}" for i in range(len(now))]
-        for old, new in (*zip(now, passing, strict=True), *zip(passing, (t.name for t in tensors), strict=True)):
-            ct.utils.rename_feature(spec, old, new, rename_inputs=are_inputs, rename_outputs=not are_inputs)
 
 
 def check_file(program: "Program", path: Path) -> None:
@@ -171,17 +140,3 @@ def int8_layers(made: "MilProgram") -> tuple[str, ...]:
         and (op.takes.get("weight") or op.takes["y"])[0] in made.compressed
         and is_int8(op.takes["x"][0])
     )
-
-
-def _why(error: BaseException, graph: Any) -> str:
-    """The module, the user's source line and the op where the converter stops, as far as they are known."""
-    from edgekit.models.model import first_line, written_at
-
-    nodes = {node.name: node for node in graph.nodes}
-    names = [getattr(frame.f_locals.get("node"), "name", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    node = next((nodes[name] for name in reversed(names) if name in nodes), None)
-    if node is None:
-        return first_line(error)
-    if isinstance(error, NotImplementedError):
-        return f"{written_at(node)}op {node.target} has no translation: write it with other torch calls"
-    return f"{written_at(node)}op {node.target}: {first_line(error)}"

@@ -45,8 +45,12 @@ def read_program(folder: Path) -> Program:
     return Program(exported, rest.spec, rest.layers, rest.precisions, floats)
 
 
-def convert_mixes(program: Program, jobs: Sequence[tuple[frozenset[str], Path]], function: str, what: str) -> None:
+def convert_mixes(
+    program: Program, jobs: Sequence[tuple[frozenset[str], Path]], function: str, what: str, **more: str
+) -> None:
     """Each mix of `program` at its path, or none of them, written by `function` ("module:name") in one child.
+
+    `more` is in the job that the function gets.
 
     Raises: ConvertError, MissingExtraError.
     """
@@ -54,7 +58,7 @@ def convert_mixes(program: Program, jobs: Sequence[tuple[frozenset[str], Path]],
         write_program(program, folder)
         made = [(mix, path, folder / f"{i}-{path.name}") for i, (mix, path) in enumerate(jobs)]
         call_in_child(
-            function, {"program": str(folder), "files": [(sorted(mix), str(file)) for mix, _, file in made]},
+            function, {"program": str(folder), "files": [(sorted(mix), str(file)) for mix, _, file in made]} | more,
             what=f"model {program.spec.name} as {what}",
             deadline_s=CONVERT_DEADLINE_S, memory_bytes=CONVERT_MEMORY_BYTES,
         )  # fmt: skip

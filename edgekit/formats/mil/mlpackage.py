@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from edgekit.errors import ArtifactError
 from edgekit.models.extras import require
 
-NAME = "model.mlpackage.zip"
+NAME, NETWORK = "model.mlpackage.zip", "model.mlmodel"
 MOST_BYTES = 4 << 30
 """Of a package unpacked: what claims to be more is refused before it is read."""
 _ROOT, _DATA, _AUTHOR = "model.mlpackage", "Data", "com.apple.CoreML"

@@ -35,6 +35,10 @@ _REDUCES = {
     "reduceProd": "reduce_prod", "reduceL1": "reduce_l1_norm", "reduceL2": "reduce_l2_norm",
     "reduceLogSum": "reduce_log_sum", "reduceSumSquare": "reduce_sum_square", "reduceLogSumExp": "reduce_log_sum_exp",
 }  # fmt: skip
+_COMPARISONS = {
+    "equal": "equal", "notEqual": "not_equal", "lessThan": "less", "lessEqual": "less_equal", "greaterThan": "greater",
+    "greaterEqual": "greater_equal",
+}  # fmt: skip
 _GELUS = {0: "EXACT", 1: "TANH_APPROXIMATION", 2: "SIGMOID_APPROXIMATION"}
 _Step = tuple[str, dict[str, Any]]
 """An op and its arguments: values, or "@0", "@1", … for the layer's inputs, "@" for what the step before made."""
@@ -210,7 +214,7 @@ def _unary(p: Any, _: Any) -> list[_Step]:
     return [("linear_activation", {"x": "@", "alpha": p.scale, "beta": p.shift}), (op, {"x": "@", **extra})]
 
 
-def _sum_or_product(op: str) -> Callable[[Any, Any], list[_Step]]:
+def _with_alpha(op: str) -> Callable[[Any, Any], list[_Step]]:
     """Of all inputs, or of the one and a number."""
 
     def translate(p: Any, layer: Any) -> list[_Step]:
@@ -241,7 +245,7 @@ def _matmul(p: Any, layer: Any) -> list[_Step]:
     if len(layer.input) == 2:
         return [("matmul", {"x": "@", "y": "@1", "transpose_x": p.transposeA, "transpose_y": p.transposeB})]
     rows, columns = int(p.weightMatrixFirstDimension), int(p.weightMatrixSecondDimension)
-    weight = _weights(p.weights, [rows, columns]).T.contiguous()
+    weight = _weights(p.weights, [columns, rows])  # rows × columns, in column-major order
     return [("linear", {"x": "@", "weight": weight, **_optional(p.bias, p.hasBias, columns)})]
 
 
@@ -313,6 +317,34 @@ def _bias(p: Any, _: Any) -> list[_Step]:
     return [("add", {"x": "@", "y": _per_channel(p.bias, p.shape)})]
 
 
+def _crop(p: Any, layer: Any) -> list[_Step]:
+    if len(layer.input) > 1:
+        raise ValueError("cropping to another value's size is not covered")
+    height, width = ([int(a.startEdgeSize), int(a.endEdgeSize)] for a in p.cropAmounts.borderAmounts)
+    return [("crop", {"x": "@", "crop_height": height, "crop_width": width})]
+
+
+def _tile(p: Any, layer: Any) -> list[_Step]:
+    if len(layer.input) > 1:
+        raise ValueError("a tile of free size is not covered")
+    return [("tile", {"x": "@", "reps": list(p.reps)})]
+
+
+def _top(p: Any, layer: Any) -> list[_Step]:
+    if len(layer.input) > 1:
+        raise ValueError("how many are taken is free, which is not covered")
+    return [("topk", {"x": "@", "k": int(p.K), "axis": p.axis, "ascending": p.useBottomK})]
+
+
+def _cumsum(p: Any, _: Any) -> list[_Step]:
+    return [("cumsum", {"x": "@", "axis": p.axis, "exclusive": p.excludeFinalSum, "reverse": p.reverse})]
+
+
+def _one_hot(p: Any, _: Any) -> list[_Step]:
+    how = {"axis": p.axis, "on_value": p.onValue, "off_value": p.offValue}
+    return [("one_hot", {"indices": "@", "one_hot_vector_size": int(p.oneHotVectorSize), **how})]
+
+
 def _constant(p: Any, _: Any) -> list[_Step]:
     return [("identity", {"x": _weights(p.data, [int(size) for size in p.shape])})]
 
@@ -330,8 +362,10 @@ def _embedding(p: Any, _: Any) -> list[_Step]:
 
 _LAYERS: dict[str, Callable[[Any, Any], list[_Step]]] = {
     **{kind: _two(op) for kind, op in _RENAMED.items()}, **{kind: _one(kind) for kind in _SAME_NAME},
-    **{kind: _reduce(op) for kind, op in _REDUCES.items()}, "copy": _one("identity"), "logicalNot": _one("logical_not"),
-    "add": _sum_or_product("add"), "multiply": _sum_or_product("mul"), "convolution": _convolution,
+    **{kind: _reduce(op) for kind, op in _REDUCES.items()},
+    **{kind: _with_alpha(op) for kind, op in _COMPARISONS.items()},
+    "copy": _one("identity"), "logicalNot": _one("logical_not"),
+    "add": _with_alpha("add"), "multiply": _with_alpha("mul"), "convolution": _convolution,
     "pooling": _pooling, "activation": _activation, "innerProduct": _inner_product, "batchnorm": _batchnorm,
     "unary": _unary, "batchedMatmul": _matmul, "padding": _padding, "constantPad": _constant_pad, "upsample": _upsample,
     "slice": _slice_axis, "sliceStatic": _slice, "splitND": _split, "layerNormalization": _layer_norm,
@@ -349,5 +383,14 @@ _LAYERS: dict[str, Callable[[Any, Any], list[_Step]]] = {
     "squeeze": lambda p, _: [("squeeze", {"x": "@", **({} if p.squeezeAll else {"axes": list(p.axes)})})],
     "expandDims": lambda p, _: [("expand_dims", {"x": "@", "axes": list(p.axes)})],
     "flattenTo2D": lambda p, _: [("flatten2d", {"x": "@", "axis": p.axis})],
+    "crop": _crop, "tile": _tile, "topK": _top, "cumSum": _cumsum, "oneHot": _one_hot,
+    "argMax": lambda p, _: [("reduce_argmax", {"x": "@", "axis": p.axis, "keep_dims": not p.removeDim})],
+    "argMin": lambda p, _: [("reduce_argmin", {"x": "@", "axis": p.axis, "keep_dims": not p.removeDim})],
+    "argSort": lambda p, _: [("argsort", {"x": "@", "axis": p.axis, "ascending": not p.descending})],
+    "reverse": lambda p, _: [("reverse", {"x": "@", "axes": [i for i, turned in enumerate(p.reverseDim) if turned]})],
+    "matrixBandPart": lambda p, _: [("band_part", {"x": "@", "lower": p.numLower, "upper": p.numUpper})],
+    "whereBroadcastable": lambda _, __: [("select", {"cond": "@", "a": "@1", "b": "@2"})],
+    "gatherAlongAxis": lambda p, _: [("gather_along_axis", {"x": "@", "indices": "@1", "axis": p.axis})],
+    "clampedReLU": lambda p, _: [("clamped_relu", {"x": "@", "alpha": p.alpha, "beta": p.beta})],
     "gather": lambda p, _: [("gather", {"x": "@", "indices": "@1", "axis": p.axis})],
 }  # fmt: skip
