@@ -8,8 +8,8 @@ from pathlib import Path
 
 # Before numpy and torch: two tests run at a time on two cores, and what they start inherits it. With two threads for
 # each, most of the processors' time went into threads that waited for each other.
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings

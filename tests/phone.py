@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +65,30 @@ def running_phone(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) 
         phone.stop()
         subprocess.run(["adb", "kill-server"], capture_output=True, check=False, timeout=20)
         time.sleep(0.05)
+
+
+PROPERTIES = """\
+[ro.build.version.release]: [14]
+[ro.build.version.sdk]: [34]
+[ro.product.cpu.abi]: [arm64-v8a]
+[ro.product.manufacturer]: [edgekit]
+[ro.product.model]: [lab phone]
+"""
+SHOWN = {
+    "uname": "#!/bin/sh\necho 5.15.137-android14-11 aarch64\n",
+    "getprop": "#!/bin/sh\ncat {folder}/properties\n",
+    "cat": '#!/bin/sh\n[ "$*" != /etc/os-release ] || exit 1\n[ "$*" != /proc/cpuinfo ] || set -- {folder}/cpuinfo\n'
+    'exec /bin/cat "$@"\n',
+}
+
+
+def as_android(folder: Path) -> tuple[str, ...]:
+    """Words of a phone that says of itself what an Android phone says, by programs in `folder`; it has no Python."""
+    folder.mkdir(parents=True)
+    golden = Path(__file__).parent / "golden" / "facts" / "synthetic_android_14_pixel_8.toml"
+    (folder / "cpuinfo").write_text(tomllib.loads(golden.read_text())["told"]["cpuinfo"])
+    (folder / "properties").write_text(PROPERTIES)
+    for name, text in SHOWN.items():
+        (folder / name).write_text(text.format(folder=folder))
+        (folder / name).chmod(0o755)
+    return ("--", "env", f"PATH={folder}:{os.environ['PATH']}")

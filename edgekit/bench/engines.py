@@ -45,6 +45,7 @@ class Engines:
             raise DeviceError(f"{transport.name}: no TensorRT there: install NVIDIA's packages of JetPack")
         self._transport, self._root, self._say = transport, device.root, say
         self.version = ".".join(facts.tensorrt.split(".")[:3])
+        self.program = dict(device.tools).get("trtexec", "trtexec")
         gpu = re.sub(r"[^A-Za-z0-9]+", "-", f"{facts.soc or facts.arch} {facts.board or ''}").strip("-")
         self._place = f"{self.version}-{gpu[:80]}"
 
@@ -74,7 +75,7 @@ class Engines:
             onnx=there, engine=part, timing_cache=f"{part}.cache", precisions=precisions(model), dla_core=dla_core
         )
         self._say(f"building an engine with TensorRT {self.version} on {self._transport.name}: this takes minutes")
-        said = self.run(build_words(self.version, build), timeout_s=BUILD_S, clear=part)
+        said = self.run(build_words(self.version, build, self.program), timeout_s=BUILD_S, clear=part)
         built = parse_build(said, self._transport.name)
         engine, fault = self._engine(self._ask(key, "keeping an engine", str(KEEP)))
         if engine is None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edgekit.bench.states import alike, left_out, slope_per_minute
-from edgekit.bench.statistics import is_disturbed
+from edgekit.bench.statistics import is_disturbed, tells_cpu
 from edgekit.core.measurement import Round
 
 SLOPE = 0.005
@@ -14,7 +14,10 @@ def remarks(rounds: Sequence[Round], baseline: str, candidate: str, *, threads: 
     """One line for each thing that a reader of a comparison should know; empty for a quiet device."""
     said = []
     if is_disturbed(rounds, (baseline, candidate), threads):
-        said.append("other programs took part: ratios are of the process's CPU time, not of the wall clock")
+        whose = "the process's CPU time, not of the wall clock"
+        if not tells_cpu(rounds, (baseline, candidate)):
+            whose = "the wall clock, since one of the two runtimes tells no CPU time"
+        said.append(f"other programs took part: ratios are of {whose}")
     slope = slope_per_minute(rounds, baseline)
     if slope is not None and abs(slope) > SLOPE:
         said.append(f"the baseline became {abs(slope):.1%} a minute {'slower' if slope > 0 else 'faster'}")

@@ -15,7 +15,7 @@ from edgekit.bench.lines import AGENT_SCHEMA, Line, NodeLine, State, decode, pac
 from edgekit.bench.prices import Alone, alone, farm_prices, to_farm, trace_prices, without_overhead
 from edgekit.bench.remarks import remarks
 from edgekit.bench.states import FEWEST_ROUNDS, alike, slope_per_minute
-from edgekit.bench.statistics import compare, enough, latency
+from edgekit.bench.statistics import compare, enough, latency, tells_cpu
 from edgekit.bench.sustained import sustained_of
 from edgekit.core.measurement import (
     Comparison,
@@ -141,6 +141,13 @@ class Bench:
             if len(found) == before:
                 raise MeasureError(f"{self.transport.name}: the agent ended without a round")
         return tuple(found)
+
+    def reading(self, form: Form, plan: Plan, index: int) -> Reading:
+        """One form of one round, in a process of its own. Raises: MeasureError, DeviceError."""
+        readings = [reading for measured in self._rounds([form], plan, [index]) for reading in measured.readings]
+        if not readings:
+            raise MeasureError(f"{self.transport.name}: the agent ended without a round")
+        return readings[0]
 
     def _rounds(self, forms: Sequence[Form], plan: Plan, indices: Sequence[int]) -> Iterator[Round]:
         orders = [(i, random.Random(f"{plan.seed} {i}").sample(range(len(forms)), len(forms))) for i in indices]
@@ -306,8 +313,9 @@ class Bench:
             conditions=msgspec.structs.replace(
                 conditions, temperature_end_c=rounds[-1].temperature_c, throttled=kept[0].throttled
             ),
-            wall=latency(kept, form.id, "wall"), cpu=latency(kept, form.id, "cpu"),
-            load_s=min(r.load_s for r in readings), first_call_s=min(r.first_call_s for r in readings),
+            wall=latency(kept, form.id, "wall"),
+            cpu=latency(kept, form.id, "cpu") if tells_cpu(kept, (form.id,)) else None,
+            load_s=_least(r.load_s for r in readings), first_call_s=_least(r.first_call_s for r in readings),
             peak_memory_bytes=peak_memory_bytes, size_bytes=size_bytes, steady=_mostly_steady(readings),
         )  # fmt: skip
 
@@ -347,6 +355,10 @@ class Bench:
                 raise
             raise complaint(name, readable(error)) from failure
         raise MeasureError(f"{name}: the agent ended before its job did")
+
+
+def _least(seconds: Iterable[float | None]) -> float | None:
+    return min((s for s in seconds if s is not None), default=None)
 
 
 def _traced(graph: CompiledGraph, seconds: Mapping[str, float]) -> tuple[TracedOp, ...]:

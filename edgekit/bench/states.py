@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from edgekit.bench.statistics import medians
+from edgekit.bench.statistics import medians, tells_cpu
 from edgekit.core.measurement import Round
 
 FEWEST_ROUNDS = 5
@@ -40,7 +40,8 @@ def left_out(rounds: Sequence[Round]) -> str | None:
 def slope_per_minute(rounds: Sequence[Round], canary: str) -> float | None:
     """The share by which the canary's time grows in a minute; None where that may be chance, or the time is not known.
 
-    A line through the logarithms of its CPU time, if Student's t finds its slope at 1 %.
+    A line through the logarithms of its CPU time (where none is told, of its time), if Student's t finds its slope at
+    1 %.
     """
     times = [one.at_s for one in rounds]
     known = [at_s for at_s in times if at_s is not None]
@@ -48,5 +49,6 @@ def slope_per_minute(rounds: Sequence[Round], canary: str) -> float | None:
         return None
     from scipy.stats import linregress
 
-    line = linregress(np.asarray(known) / 60, np.log(np.asarray(medians(rounds, canary, "cpu")).clip(1e-9)))
+    seconds = medians(rounds, canary, "cpu" if tells_cpu(rounds, (canary,)) else "wall")
+    line = linregress(np.asarray(known) / 60, np.log(np.asarray(seconds).clip(1e-9)))
     return float(np.expm1(line.slope)) if line.pvalue < 0.01 else None

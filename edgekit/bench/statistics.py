@@ -44,14 +44,29 @@ def medians(rounds: Sequence[Round], artifact: str, clock: Clock) -> list[float]
     return [median(_times(_reading(r, artifact), clock)) for r in rounds]
 
 
+def tells_cpu(rounds: Sequence[Round], artifacts: Sequence[str]) -> bool:
+    """Whether every reading of these has the CPU time of its calls."""
+    return all(r.cpu_s for q in rounds for r in q.readings if r.artifact in artifacts)
+
+
 def is_disturbed(rounds: Sequence[Round], artifacts: Sequence[str], threads: int) -> bool:
-    """Whether other programs took part in a tenth of the readings or more; it can be told on one thread only."""
+    """Whether other programs took part in a tenth of the readings or more; it can be told on one thread only.
+
+    Readings without CPU time do not count.
+    """
     if threads != 1:
         return False
     shares = [
-        median(r.wall_s) / max(median(r.cpu_s), 1e-9) for q in rounds for r in q.readings if r.artifact in artifacts
-    ]
+        median(r.wall_s) / max(median(r.cpu_s), 1e-9)
+        for q in rounds for r in q.readings if r.artifact in artifacts and r.cpu_s
+    ]  # fmt: skip
     return sum(share > DISTURBED for share in shares) >= 0.1 * len(shares) > 0
+
+
+def judging_clock(rounds: Sequence[Round], artifacts: Sequence[str], threads: int) -> Clock:
+    """The clock that a comparison of these is judged by: wall, unless other programs disturbed it and CPU is told."""
+    disturbed = is_disturbed(rounds, artifacts, threads) and tells_cpu(rounds, artifacts)
+    return "cpu" if disturbed else "wall"
 
 
 def compare(rounds: Sequence[Round], device: str, baseline: str, candidate: str, *, threads: int = 1) -> Comparison:
@@ -59,12 +74,13 @@ def compare(rounds: Sequence[Round], device: str, baseline: str, candidate: str,
 
     The wall clock is judged; where other programs disturbed it, the process's CPU clock is, and `clock` says so.
     """
-    ratios = {clock: _ratio(rounds, baseline, candidate, clock) for clock in ("wall", "cpu")}
-    clock: Clock = "cpu" if is_disturbed(rounds, (baseline, candidate), threads) else "wall"
-    judged = ratios[clock]
+    wall = _ratio(rounds, baseline, candidate, "wall")
+    cpu = _ratio(rounds, baseline, candidate, "cpu") if tells_cpu(rounds, (baseline, candidate)) else None
+    clock = judging_clock(rounds, (baseline, candidate), threads)
+    judged = cpu if clock == "cpu" and cpu is not None else wall
     return Comparison(
-        device=device, baseline=baseline, candidate=candidate, ratio=judged, clock=clock,
-        wall=ratios["wall"], cpu=ratios["cpu"], verdict=verdict(judged),
+        device=device, baseline=baseline, candidate=candidate, ratio=judged, clock=clock, wall=wall, cpu=cpu,
+        verdict=verdict(judged),
     )  # fmt: skip
 
 
@@ -75,7 +91,10 @@ def verdict(ratio: Ratio) -> Verdict:
 
 def latency(rounds: Sequence[Round], artifact: str, clock: Clock) -> Latency:
     """The seconds of a call over all rounds; `least_s` is the least of the loads' medians."""
-    loads = [np.asarray(_times(_reading(r, artifact), clock)) for r in rounds]
+    readings = [_reading(r, artifact) for r in rounds]
+    if readings[0].told != "calls":
+        return _of_summaries(readings)
+    loads = [np.asarray(_times(reading, clock)) for reading in readings]
     calls = np.concatenate(loads)
     each = [float(np.median(load)) for load in loads]
     low, high = _median_interval(each)
@@ -87,9 +106,21 @@ def latency(rounds: Sequence[Round], artifact: str, clock: Clock) -> Latency:
     )  # fmt: skip
 
 
+def _of_summaries(readings: Sequence[Reading]) -> Latency:
+    """What loads that told one figure each say: nothing of single calls."""
+    each = [reading.wall_s[0] for reading in readings]
+    tails = [reading.p95_s for reading in readings if reading.p95_s is not None]
+    low, high = _median_interval(each)
+    return Latency(
+        p50_s=float(np.median(each)), p90_s=None, p99_s=None, least_s=min(each), low_s=low, high_s=high,
+        calls=sum(reading.calls or 1 for reading in readings), loads=len(readings), told=readings[0].told,
+        p95_s=float(np.median(tails)) if len(tails) == len(readings) else None,
+    )  # fmt: skip
+
+
 def enough(rounds: Sequence[Round], baseline: str, candidates: Sequence[str], half_width: float, threads: int) -> bool:
     """Whether every candidate's interval at the stricter level is within `half_width` of its ratio (a share of it)."""
-    clock: Clock = "cpu" if is_disturbed(rounds, (baseline, *candidates), threads) else "wall"
+    clock = judging_clock(rounds, (baseline, *candidates), threads)
     for candidate in candidates:
         ratio = _ratio(rounds, baseline, candidate, clock, PEEKED_CONFIDENCE)
         if not ratio.high - ratio.low <= 2 * half_width * ratio.value:

@@ -55,11 +55,11 @@ def default_target(
 ) -> Target:
     """The target of `format` that a machine with these facts can run, the one that asks most of it.
 
-    It is one of `among`, by default of all.
+    It is one of `among`, by default of all, and of those that are offered by default.
 
     Raises: TargetError if there is none, with what is missing, and what there is of other formats.
     """
-    among = targets() if among is None else among
+    among = [target for target in (targets() if among is None else among) if target.offered == "by default"]
     of_format = [target for target in among if target.format == format]
     if not of_format:
         formats = sorted({target.format for target in among})

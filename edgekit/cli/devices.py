@@ -16,14 +16,18 @@ from edgekit.core.selector import known_of, matches, parse_selector
 from edgekit.devices.connect import connect
 from edgekit.devices.holders import holder_words
 from edgekit.devices.hostkeys import fingerprint
-from edgekit.devices.inventory import LOCAL, get_device, parse_labels, remove_device
+from edgekit.devices.inventory import LOCAL, get_device, parse_labels, parse_tools, remove_device
 from edgekit.devices.inventory import devices as all_devices
 from edgekit.devices.machines import read_machines
+from edgekit.devices.runtimes import TOOLS
 from edgekit.errors import UsageError
 from edgekit.store.home import ledger_url
 from edgekit.store.ledger import Ledger
 
 app = new_app()
+
+ROOT, PHONE_ROOT = ".edgekit", "/data/local/tmp/edgekit"
+"""A shell over adb starts in a folder that it may not write to, and this is the one place that it may run files in."""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A device of the inventory; `local` is this computer.")]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")]
@@ -39,6 +43,24 @@ Identity = Annotated[
     ),
 ]
 Root = Annotated[str, typer.Option("--root", metavar="FOLDER", help="edgekit's folder there, below the user's home.")]
+AnyRoot = Annotated[
+    str | None,
+    typer.Option(
+        "--root", metavar="FOLDER",
+        help=f"edgekit's folder there, below the user's home; default: {ROOT}, over adb {PHONE_ROOT}.",
+    ),
+]  # fmt: skip
+Tools = Annotated[
+    list[str],
+    typer.Option(
+        "--tool", metavar="PROGRAM=PATH",
+        help="Where a vendor's program is there: benchmark_model, trtexec, xdputil; may be given often.",
+    ),
+]  # fmt: skip
+From = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="FILE", help="The program itself, a file of this computer: for benchmark_model."),
+]
 Python = Annotated[str, typer.Option("--python", metavar="PROGRAM", help="The Python that measures there.")]
 Fingerprint = Annotated[
     str | None,
@@ -52,7 +74,9 @@ Authority = Annotated[
     Path | None,
     typer.Option("--host-authority", metavar="FILE", help="Trust host certificates of this CA's public key (openssh)."),
 ]
-Runtime = Annotated[str, typer.Option("--runtime", help="onnxruntime or litert.")]
+Runtime = Annotated[
+    str, typer.Option("--runtime", help="onnxruntime or litert; of a vendor's program whether it is there is told.")
+]
 Select = Annotated[
     str | None,
     typer.Option(
@@ -95,8 +119,9 @@ def add(
     *,
     port: Port = 22,
     label: Labels = [],  # noqa: B006  the parser never changes it
+    tool: Tools = [],  # noqa: B006  likewise
     identity: Identity = None,
-    root: Root = ".edgekit",
+    root: AnyRoot = None,
     python: Python = "python3",
     fingerprint: Fingerprint = None,
     transport: Transport = "ssh",
@@ -111,7 +136,8 @@ def add(
     found = enrolment.parse_address(address, transport)
     device = Device(
         name=name, transport=enrolment.parse_transport(transport), host=found.host, user=found.user, port=port,
-        labels=parse_labels(label), root=root, python=python, jump=jump,
+        labels=parse_labels(label), tools=parse_tools(tool), python=python, jump=jump,
+        root=root or (PHONE_ROOT if transport == "adb" else ROOT),
         identity=str(identity.expanduser().absolute()) if identity else None,
         host_keys=enrolment.authority(host_authority),
     )  # fmt: skip
@@ -176,10 +202,24 @@ def probe(name: Name, *, json: Json = False, debug: Debug = False) -> None:
 
 @app.command("prepare")
 def prepare(
-    name: Name, *, runtime: Runtime = "onnxruntime", wait: Wait = None, json: Json = False, debug: Debug = False
+    name: Name,
+    *,
+    runtime: Runtime = "onnxruntime",
+    file: From = None,
+    wait: Wait = None,
+    json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Bring a device the runtime that measures, from this computer, unless it has it."""
     wait_s, device = wait_seconds(wait), get_device(name)
+    if runtime in TOOLS or file is not None:
+        with shown() as listener:
+            found = enrolment.bring_tool(device, runtime, file, wait_s=wait_s, listen=listener)
+        if json:
+            show_json({"device": name, "runtime": runtime, "path": found})
+        else:
+            say(f"{name}: {runtime} is there{f': {found}' if found else ''}")
+        return
     with shown() as listener:
         environment = enrolment.bring_runtime(device, runtime, wait_s=wait_s, listen=listener)
     if json:
@@ -276,6 +316,7 @@ def _device_lines(device: Device) -> list[str]:
         f"firmware     {device.firmware or 'not known'}",
         f"targets      {', '.join(device.targets) or 'none known: `edgekit devices probe` finds out'}",
         f"labels       {', '.join(f'{key}={value}' for key, value in device.labels) or '-'}",
+        *([f"tools        {', '.join(f'{key}={value}' for key, value in device.tools)}"] if device.tools else []),
     ]
 
 

@@ -14,7 +14,9 @@ from edgekit.devices.connect import connect, host_keys_of
 from edgekit.devices.facts import gather
 from edgekit.devices.hostkeys import AUTHORITY, fingerprint
 from edgekit.devices.inventory import LOCAL, add_device, check_device, devices, replace_device
-from edgekit.devices.prepare import Environment, prepare
+from edgekit.devices.prepare import Environment, check_measures, prepare
+from edgekit.devices.runtimes import BROUGHT, PROGRAMS
+from edgekit.devices.tools import bring_program, find_program
 from edgekit.devices.transport import OnBytes
 from edgekit.errors import HostKeyError, TargetError, UsageError
 from edgekit.pipeline.events import Listener, silent
@@ -153,6 +155,24 @@ def runnable_targets(facts: Facts) -> tuple[str, ...]:
 def coming_targets(facts: Facts) -> tuple[tuple[str, str], ...]:
     """(target, what edgekit lacks) of each that a machine with these facts could run, were that there."""
     return tuple((target.name, lack) for target in fitting_targets(facts, targets()) if (lack := lacking(target)))
+
+
+def bring_tool(
+    device: Device, runtime: str, file: Path | None, *, wait_s: float = 0.0, listen: Listener = silent
+) -> str | None:
+    """Sees to it that a device has a vendor's program, the host's `file` where one is given; its path where it has one.
+
+    Raises: UsageError for a file that is none of the programs which can be brought; DeviceError if it is not there;
+    LeaseError if somebody else has the device for longer than `wait_s`; as `Transport.run`.
+    """
+    if file is not None and runtime not in BROUGHT:
+        raise UsageError(f"--from: brings {', '.join(BROUGHT)}, not {runtime}: leave it out")
+    with held(device, f"prepare {runtime}", wait_s=wait_s, listen=listen) as transport:
+        facts = gather(transport, device)
+        if file is not None:
+            return bring_program(transport, device, facts, runtime, file).path
+        check_measures(transport, device, facts, runtime)
+        return find_program(transport, device, facts, runtime).path if runtime in PROGRAMS else None
 
 
 def bring_runtime(

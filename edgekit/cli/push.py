@@ -7,7 +7,7 @@ import typer
 from edgekit.cli.options import Debug, DeviceName, Json, Wait, wait_seconds
 from edgekit.cli.output import say, say_lines, show_json, size
 from edgekit.cli.progress import shown
-from edgekit.cli.words import engine_words
+from edgekit.cli.words import engine_words, tried_words
 from edgekit.devices.inventory import get_device
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.home import artifacts_folder, ledger_url
@@ -53,5 +53,7 @@ def command(
     if pushed.engine is not None:
         say(engine_words(pushed.engine))
         say_lines(f"  note: {warning}" for warning in pushed.engine.warnings)
+    if pushed.tried is not None:
+        say(tried_words(pushed.tried))
     if pushed.size_bytes:
         say(f"sent {size(pushed.sent_bytes)} for files of {size(pushed.size_bytes)}")

@@ -2,12 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+from edgekit.catalog import get_target
 from edgekit.cli.checks import Check
 from edgekit.cli.enrolment import Probed, probe
 from edgekit.core.device import Device
+from edgekit.devices.connect import connect
 from edgekit.devices.inventory import devices
-from edgekit.devices.runtimes import RUNTIMES, installed
-from edgekit.errors import EdgekitError, HostKeyError, LoginError, UnreachableError
+from edgekit.devices.prepare import check_measures
+from edgekit.devices.runtimes import RUNTIMES, TOOLS, installed
+from edgekit.errors import DeviceError, EdgekitError, HostKeyError, LoginError, UnreachableError
 
 AT_ONCE = 16
 
@@ -44,11 +47,28 @@ def _judge(what: str, probed: Probed) -> Check:
     facts, name = probed.facts, probed.device.name
     runtimes = [package for runtime in RUNTIMES for package in installed(facts, runtime)]
     system = probed.device.firmware or f"{facts.os_id} {facts.os_version}".strip() or "an unknown system"
-    if facts.python is None:
-        return Check(what=what, state="bad", found=f"{system}, no Python", fix="install python3 3.8 or newer there")
+    tools, lacking = _tools(probed)
+    runtimes += tools
+    if facts.python is None and not runtimes:
+        fix = "install python3 3.8 or newer there" + (f"; or {lacking}" if lacking else "")
+        return Check(what=what, state="missing" if lacking else "bad", found=f"{system}, no Python", fix=fix)
     if not runtimes:
         fix = f"edgekit devices prepare {name}"
         return Check(what=what, state="missing", found=f"{system}, no runtime that measures", fix=fix)
     if not probed.device.targets:
         return Check(what=what, state="bad", found=f"{facts.arch}: no target fits", fix="write a file for targets/")
     return Check(what=what, state="ok", found=f"{system}, {', '.join(runtimes)}, for {' '.join(probed.device.targets)}")
+
+
+def _tools(probed: Probed) -> tuple[list[str], str]:
+    """The vendors' programs for a device's targets that are there; and how to get the first that is not."""
+    wanted = dict.fromkeys(get_target(name).runtime for name in probed.device.targets)
+    found, lacking = [], ""
+    for runtime in (runtime for runtime in wanted if runtime in TOOLS):
+        try:
+            with connect(probed.device) as transport:
+                check_measures(transport, probed.device, probed.facts, runtime)
+            found.append(runtime)
+        except DeviceError:
+            lacking = lacking or TOOLS[runtime].get.format(name=probed.device.name)
+    return found, lacking

@@ -10,9 +10,11 @@ from typing import Any
 
 import typer
 
+from edgekit.bench.runners.table import RUNNERS
 from edgekit.catalog import profiles, targets
 from edgekit.cli.main import COMMANDS, EXIT_CODES, build
 from edgekit.cli.output import note
+from edgekit.devices.runtimes import TOOLS
 from edgekit.pipeline.usable import usable_words
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -69,11 +71,14 @@ def targets_page() -> str:
         requires = ", ".join(f"{key} {value}" for key, value in t.requires)
         n = t.numerics
         weights = n.weights if n.scales == "any" else f"{n.weights}, {n.scales} scales"
+        name = f"{t.name} (by name)" if t.offered == "by name" else t.name
         parts.append(
-            f"| {t.name} | {usable_words(t)} | {t.format} | {t.runtime} | {t.build} | "
+            f"| {name} | {usable_words(t)} | {t.format} | {t.runtime} | {t.build} | "
             f"{', '.join(n.precisions)} | {n.activations} | {weights} | {t.limits.opset or '-'} | {requires} |"
         )
     parts += [
+        '\nOne that is marked "by name" is given to a device only where it is asked for.\n',
+        *_tells_lines(),
         "\nA firmware profile is an OS image: one file of `firmware_profiles/`, recognised by a device's facts.\n",
         "| firmware | recognised by | provides | runtimes that `edgekit devices prepare` brings |",
         "|---|---|---|---|",
@@ -85,6 +90,23 @@ def targets_page() -> str:
             f"| {p.name} | {detect} | {provides} | {', '.join(name for name, _ in p.bootstrap.wheels) or '-'} |"
         )
     return "\n".join(parts) + "\n"
+
+
+def _tells_lines() -> Iterator[str]:
+    """What each runtime tells of a model: what is not in its row is "not told" wherever edgekit shows it."""
+    yield 'What is measured is what a runtime tells; what it does not is "not told", in tables, reports and JSON.\n'
+    yield "| runtime | a process is | of its calls | besides | how a device comes to have it |"
+    yield "|---|---|---|---|---|"
+    yield (
+        "| onnxruntime, litert | edgekit's agent, in the device's Python | every one, wall and CPU time | load, first "
+        "call, memory, outputs, energy; onnxruntime: ops | `edgekit devices prepare NAME` |"
+    )
+    for name, runner in RUNNERS.items():
+        of = "every one, wall time" if runner.tells.times == "calls" else f"their {runner.tells.times}, wall time"
+        yield (
+            f"| {name} | the vendor's program, one a form and round | {of} | {', '.join(runner.tells.more) or '-'} | "
+            f"{TOOLS[name].get.format(name='NAME')} |"
+        )
 
 
 def main(arguments: list[str]) -> int:

@@ -4,16 +4,17 @@ from collections.abc import Iterator
 
 import msgspec
 
+from edgekit.bench.runners.table import tells
 from edgekit.catalog import get_target
 from edgekit.cli.checks import Check, compiler_check, package_versions, packages_of
 from edgekit.core.device import Device
 from edgekit.core.firmware import mismatches
 from edgekit.core.target import Target
 from edgekit.devices.inventory import LOCAL, devices, get_device
-from edgekit.devices.runtimes import RUNTIMES
 from edgekit.errors import EdgekitError
 from edgekit.formats.compilers import compiler_of
 from edgekit.formats.names import extra_of, format_names
+from edgekit.pipeline.usable import lacking, usable_words
 
 PROVES = {
     "onnx": ("onnxruntime", "onnxruntime runs the file itself"),
@@ -69,9 +70,25 @@ def _build(target: Target) -> Iterator[Check]:
 def _measure(target: Target) -> Iterator[Check]:
     if target.build == "device":
         yield Check(what="compile", state="ok", found=f"there: the device builds it with {target.runtime}")
-    if target.runtime not in RUNTIMES:
+    if (lack := lacking(target)) is not None:
         fix = "`edgekit targets list` shows the targets that can be measured"
-        yield Check(what="measure", state="missing", found=f"nothing that measures with {target.runtime} yet", fix=fix)
+        yield Check(what="measure", state="missing", found=lack, fix=fix)
+        return
+    untried = usable_words(target).removeprefix("yes")
+    yield Check(what="measure", state="ok", found=f"{target.runtime}: {telling(target.runtime)}{untried}")
+
+
+def telling(runtime: str) -> str:
+    """What a runtime tells of a model, in words.
+
+    >>> telling("xdputil")
+    'tells the mean of its calls, outputs'
+    """
+    told = tells(runtime)
+    if told is None:
+        return "tells the time of every call on both clocks, load, first call, memory, outputs"
+    times = "the time of every call" if told.times == "calls" else f"the {told.times} of its calls"
+    return f"tells {', '.join((times, *told.more))}"
 
 
 def _devices(target: Target, *, reach: bool) -> Iterator[Check]:
@@ -89,13 +106,15 @@ def _devices(target: Target, *, reach: bool) -> Iterator[Check]:
 def _asked(target: Target, device: Device) -> Check:
     from edgekit.devices.connect import connect
     from edgekit.devices.facts import gather
+    from edgekit.devices.prepare import check_measures
 
     what, fix = f"device {device.name}", f"edgekit devices probe {device.name}"
     try:
         with connect(device) as transport:
             facts = gather(transport, device)
+            if wrong := mismatches(target.requires, facts.provides()):
+                return Check(what=what, state="bad", found="; ".join(wrong), fix=fix)
+            check_measures(transport, device, facts, target.runtime)
     except EdgekitError as error:
         return Check(what=what, state="missing", found=str(error), fix=fix)
-    if wrong := mismatches(target.requires, facts.provides()):
-        return Check(what=what, state="bad", found="; ".join(wrong), fix=fix)
-    return Check(what=what, state="ok", found="holds all that the target requires")
+    return Check(what=what, state="ok", found=f"holds all that the target requires, and {target.runtime}")

@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING
 
 from edgekit.cli.output import duration, size, table
-from edgekit.core.measurement import Comparison, Measurement, Profile, Quality, Ratio, Sustained
+from edgekit.core.measurement import Comparison, Latency, Measurement, Profile, Quality, Ratio, Sustained
 from edgekit.core.trial import Choice, Study, Trial
 
 if TYPE_CHECKING:
     from edgekit.pipeline.engine import OnDevice
+    from edgekit.pipeline.tried import Tried
 
 MOST_REFUSALS = 8
 MOST_OPS = 12
@@ -50,29 +51,35 @@ def comparison_words(comparison: Comparison) -> str:
 
 
 def measurement_table(measurements: tuple[Measurement, ...]) -> str:
-    """One row an artifact: its times on the wall clock, its memory."""
-    heads = ("artifact", "least", "p50", "p90", "p99", "peak memory", "load", "steady")
+    """One row an artifact: its times on the wall clock, its memory; "-" is "not told"."""
+    tails = any(m.wall.p95_s is not None for m in measurements)
+    heads = ("artifact", "least", "p50", "p90", *(("p95",) if tails else ()), "p99", "peak memory", "load", "steady")
     rows = [
         (
-            m.artifact[:12], duration(m.wall.least_s), duration(m.wall.p50_s), duration(m.wall.p90_s),
-            duration(m.wall.p99_s), size(m.peak_memory_bytes), duration(m.load_s), "yes" if m.steady else "no",
+            m.artifact[:12], duration(m.wall.least_s), _middle(m.wall), duration(m.wall.p90_s),
+            *((duration(m.wall.p95_s),) if tails else ()), duration(m.wall.p99_s), size(m.peak_memory_bytes),
+            duration(m.load_s), "yes" if m.steady else "no",
         )
         for m in measurements
     ]  # fmt: skip
     return table(heads, rows)
 
 
+def _middle(wall: Latency) -> str:
+    """The median call, or what a runtime tells in place of it."""
+    return duration(wall.p50_s) + (" (mean)" if wall.told == "mean" else "")
+
+
 def profile_lines(profile: Profile) -> list[str]:
     """One artifact on one device: cold, steady, sustained, and the ops that take the most of it."""
     m = profile.measurement
-    steady = (
-        f"steady       p50 {duration(m.wall.p50_s)} ({duration(m.wall.low_s)} to {duration(m.wall.high_s)}), "
-        f"p90 {_within(m.wall.p90_s, m.wall.p90_within_s)}, p99 {_within(m.wall.p99_s, m.wall.p99_within_s)}; "
-        f"{m.wall.calls} calls in {m.wall.loads} loads"
-    )
+    steady = f"steady       {', '.join(_steady_words(m.wall))}; {m.wall.calls} calls in {m.wall.loads} loads"
+    cores = m.conditions.cores
     return [
         f"{m.artifact[:12]} on {m.device}: {m.conditions.runtime} {m.conditions.runtime_version}, "
-        f"{m.conditions.threads} {'thread' if m.conditions.threads == 1 else 'threads'}",
+        f"{m.conditions.threads} {'thread' if m.conditions.threads == 1 else 'threads'}"
+        + (f", kept on cores {', '.join(map(str, cores))}" if cores else ""),
+        *([f"units        {m.conditions.units}"] if m.conditions.units else []),
         f"cold         load {_told(m.load_s)}, first call {_told(m.first_call_s)}",
         steady if m.steady else steady.replace("steady      ", "NOT STEADY  "),
         f"memory       {'not told' if m.peak_memory_bytes is None else f'{size(m.peak_memory_bytes)} at most'}, "
@@ -82,9 +89,22 @@ def profile_lines(profile: Profile) -> list[str]:
     ]
 
 
-def _told(seconds: float) -> str:
-    """A vendor's program tells no first call, and some of them no load."""
-    return duration(seconds) if seconds > 0 else "not told"
+def _steady_words(wall: Latency) -> list[str]:
+    """The middle with its interval, and of the tail what the runtime tells."""
+    middle = "mean" if wall.told == "mean" else "p50"
+    words = [f"{middle} {duration(wall.p50_s)} ({duration(wall.low_s)} to {duration(wall.high_s)})"]
+    if wall.p95_s is not None:
+        words.append(f"p95 {duration(wall.p95_s)}")
+    if wall.p90_s is None or wall.p99_s is None:
+        return [*words, "p90 and p99 not told"]
+    return [
+        *words, f"p90 {_within(wall.p90_s, wall.p90_within_s)}", f"p99 {_within(wall.p99_s, wall.p99_within_s)}",
+    ]  # fmt: skip
+
+
+def _told(seconds: float | None) -> str:
+    """A vendor's program tells no first call, and some of them no load; what was kept of one long ago is 0."""
+    return duration(seconds) if seconds else "not told"
 
 
 def _within(seconds: float, bounds: tuple[float, float] | None) -> str:
@@ -95,10 +115,11 @@ def sustained_lines(sustained: Sustained | None) -> list[str]:
     """What calling without a pause did."""
     if sustained is None:
         return []
+    but = f" but {sustained.between}" if sustained.between else ""
     change = "no slower" if sustained.slowdown < NOISE else f"{sustained.slowdown:.1%} slower"
     heat = [w.temperature_c for w in sustained.windows if w.temperature_c is not None]
     words = [
-        f"{sustained.windows[-1].at_s:.0f} s without a pause: {duration(sustained.begun_s)} at first, "
+        f"{sustained.windows[-1].at_s:.0f} s without a pause{but}: {duration(sustained.begun_s)} at first, "
         f"{duration(sustained.held_s)} at last ({change})"
     ]
     if heat:
@@ -120,6 +141,19 @@ def engine_words(engine: "OnDevice") -> str:
         f"engine of TensorRT {engine.tensorrt}: {took}, {size(engine.size_bytes)}; "
         f"its outputs for {verdict.vectors} test vectors are {off} off at most"
     )
+
+
+def tried_words(tried: "Tried") -> str:
+    """How an artifact did on a device before it was active there."""
+    if tried.verdict is None:
+        return f"not proved there: {tried.why}"
+    verdict = tried.verdict
+    off = (
+        f"{max(verdict.worst, default=0.0):.2g} steps"
+        if any(verdict.in_steps)
+        else f"{max(verdict.worst):.2%} of the range"
+    )
+    return f"tried there by {tried.runtime}: its outputs for {verdict.vectors} test vectors are {off} off at most"
 
 
 def study_words(study: Study) -> str:

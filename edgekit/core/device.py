@@ -15,7 +15,7 @@ class Device(Noun, frozen=True, kw_only=True):
     `host` is a name or an address; over adb it is the serial number, or address:port. `jump` is the device that it is
     reached through. `host_keys` are the pinned keys, each "type base64", perhaps with a marker (see hostkeys); `root`
     is the folder that edgekit owns there, below the user's home unless absolute. `python` is the interpreter that
-    measures; `identity` a private key's path on the host.
+    measures; `identity` a private key's path on the host. `tools` are (program, path there) where the user says so.
     """
 
     schema: int = 1
@@ -32,6 +32,7 @@ class Device(Noun, frozen=True, kw_only=True):
     firmware: str | None = None
     targets: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    tools: tuple[tuple[str, str], ...] = ()
 
 
 class Facts(Noun, frozen=True, kw_only=True):
@@ -96,11 +97,14 @@ class Facts(Noun, frozen=True, kw_only=True):
 
         >>> Facts(arch="aarch64", os_id="ubuntu", l4t="36.4.3", features=("dotprod",)).provides()
         (('arch', 'aarch64'), ('os', 'ubuntu'), ('l4t', '36.4.3'), ('dotprod', 'yes'))
+        >>> Facts(arch="aarch64", os_id="android", android_sdk=34, termux=True).provides()
+        (('arch', 'aarch64'), ('os', 'android'), ('android_sdk', '34'), ('shell', 'termux'))
         """
         sdk = None if self.android_sdk is None else str(self.android_sdk)
+        shell = ("termux" if self.termux else "adb") if self.os_id == "android" else None
         known = (
             ("arch", self.arch), ("os", self.os_id), ("soc", self.soc), ("l4t", self.l4t), ("tensorrt", self.tensorrt),
             ("dpu", self.dpu), ("dpu_fingerprint", self.dpu_fingerprint), ("vitis_ai", self.vitis_ai),
-            ("android_sdk", sdk),
+            ("android_sdk", sdk), ("shell", shell),
         )  # fmt: skip
         return (*((key, value) for key, value in known if value), *self.runtimes, *((f, "yes") for f in self.features))

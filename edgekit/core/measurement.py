@@ -5,6 +5,8 @@ from typing import Literal
 from edgekit.core.noun import Noun
 
 Clock = Literal["wall", "cpu"]
+Told = Literal["calls", "median", "mean"]
+"""What a runtime tells of one load: the time of every call, or only this figure of all of them."""
 Verdict = Literal["faster", "slower", "no difference", "unlike states"]
 
 
@@ -23,6 +25,8 @@ class Conditions(Noun, frozen=True, kw_only=True):
     threads: int
     cores: tuple[int, ...] | None = None
     """Those that the process may run on, where it was kept off the slow ones."""
+    units: str | None = None
+    """What of the chip took part, where there is a choice: "all: 12 ops on the neural engine, 3 on the CPU"."""
     governor: str | None = None
     power_mode: str | None = None
     frequency_khz: int | None = None
@@ -37,11 +41,14 @@ class Latency(Noun, frozen=True, kw_only=True):
 
     `p90_within_s` and `p99_within_s` bound the other two, likewise; None from one load. `least_s` is the least of the
     loads' medians: the form's time (design.md, decision 3).
+
+    Where a runtime tells only one figure of a load, `told` says which, p50 is the median of those over the loads, and
+    of the tail nothing is known (None) but perhaps `p95_s`, the median of what the loads told.
     """
 
     p50_s: float
-    p90_s: float
-    p99_s: float
+    p90_s: float | None
+    p99_s: float | None
     least_s: float
     low_s: float
     high_s: float
@@ -49,33 +56,47 @@ class Latency(Noun, frozen=True, kw_only=True):
     loads: int
     p90_within_s: tuple[float, float] | None = None
     p99_within_s: tuple[float, float] | None = None
+    p95_s: float | None = None
+    told: Told = "calls"
 
 
 class Measurement(Noun, frozen=True, kw_only=True):
-    """One artifact on one device: both clocks, memory, times of loading and of the first call."""
+    """One artifact on one device: both clocks, memory, times of loading and of the first call; None is "not told"."""
 
     artifact: str
     device: str
     conditions: Conditions
     wall: Latency
-    cpu: Latency
-    load_s: float
-    first_call_s: float
+    cpu: Latency | None = None
+    load_s: float | None = None
+    first_call_s: float | None = None
     peak_memory_bytes: int | None = None
     size_bytes: int | None = None
     steady: bool = True
     """False: no steady state was found, and the numbers are only what was seen."""
 
+    @property
+    def judged(self) -> Latency:
+        """The times that a model of prices is fitted to: the process's own, which others disturb least, where told."""
+        return self.cpu or self.wall
+
 
 class Reading(Noun, frozen=True, kw_only=True):
-    """One form in one round, loaded fresh and alone: seconds per call after warm-up, on both clocks."""
+    """One form in one round, loaded fresh and alone: seconds per call after warm-up, on both clocks.
+
+    `cpu_s` is empty where the runtime tells no CPU time. Where it tells one figure of `calls` calls, `wall_s` is that
+    figure, `told` says which, and `p95_s` is its own word for the tail. None is "not told".
+    """
 
     artifact: str
     wall_s: tuple[float, ...]
-    cpu_s: tuple[float, ...]
-    load_s: float
-    first_call_s: float
-    warmup_calls: int
+    cpu_s: tuple[float, ...] = ()
+    load_s: float | None = None
+    first_call_s: float | None = None
+    warmup_calls: int = 0
+    told: Told = "calls"
+    calls: int | None = None
+    p95_s: float | None = None
     peak_memory_bytes: int | None = None
     steady: bool = True
 
@@ -98,7 +119,7 @@ class Window(Noun, frozen=True, kw_only=True):
 
     at_s: float
     p50_s: float
-    p99_s: float
+    p99_s: float | None
     calls: int
     temperature_c: float | None = None
     frequency_khz: int | None = None
@@ -120,6 +141,8 @@ class Sustained(Noun, frozen=True, kw_only=True):
     throttled: bool | None
     joules_per_call: float | None = None
     sensor: str | None = None
+    between: str | None = None
+    """What lay between two windows, where that was not just the next call: "a fresh process"."""
 
 
 class OpTime(Noun, frozen=True, kw_only=True):
@@ -157,8 +180,8 @@ class Comparison(Noun, frozen=True, kw_only=True):
 
     `ratio` is the judged one, on the clock that `clock` names: wall, unless other programs disturbed it. Too few
     rounds of one state of the device are no verdict: "unlike states". `slope` is the share by which the baseline, the
-    canary of every round, became slower in a minute; None if that may be chance. `remarks` say what a reader of the
-    figures should know: heat, other programs, drift.
+    canary of every round, became slower in a minute; None if that may be chance. `cpu` is None where one of the two
+    has a runtime that tells no CPU time. `remarks` say what a reader of the figures should know: heat, drift, others.
     """
 
     device: str
@@ -167,10 +190,15 @@ class Comparison(Noun, frozen=True, kw_only=True):
     ratio: Ratio
     clock: Clock
     wall: Ratio
-    cpu: Ratio
+    cpu: Ratio | None = None
     verdict: Verdict
     slope: float | None = None
     remarks: tuple[str, ...] = ()
+
+    @property
+    def judged(self) -> Ratio:
+        """As `Measurement.judged`, of the two."""
+        return self.cpu or self.wall
 
 
 class Quality(Noun, frozen=True, kw_only=True):

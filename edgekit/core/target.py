@@ -49,6 +49,10 @@ class Target(Noun, frozen=True, kw_only=True):
     """The core of NVIDIA's DLA that an engine is built for; None is the GPU."""
     accelerator: Literal["edgetpu"] | None = None
     """What the format's file is compiled for by a compiler of the user's; None is what the format runs on by itself."""
+    compute_units: Literal["all", "cpu", "cpu-and-gpu", "cpu-and-ne"] | None = None
+    """What of an Apple chip a model may use; None is for machines that leave no choice."""
+    offered: Literal["by default", "by name"] = "by default"
+    """Whether a device gets it where the user names no target, or only who asks for it."""
     numerics: Numerics = Numerics()
     limits: Limits = Limits()
     requires: tuple[tuple[str, str], ...] = ()

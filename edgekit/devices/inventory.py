@@ -16,12 +16,14 @@ import tomli_w
 from edgekit.core.device import Device
 from edgekit.core.noun import Noun, check_schema, from_json, to_builtins
 from edgekit.devices.hostkeys import fingerprint
+from edgekit.devices.runtimes import PROGRAMS
 from edgekit.errors import StoreError, UsageError
 from edgekit.store.files import write_whole
 from edgekit.store.home import home
 
 SCHEMA = 1
 LOCAL = "local"
+TABLES = ("labels", "tools")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9\[:][A-Za-z0-9._:%\[\]-]{0,254}")
 
@@ -119,14 +121,14 @@ def check_device(device: Device) -> None:
         raise UsageError(f"{where}: root must be a folder that edgekit can have for itself, got {device.root!r}")
     if device.jump is not None and (not _NAME.fullmatch(device.jump) or device.jump in (LOCAL, device.name)):
         raise UsageError(f"{where}: jump must be the name of another device, got {device.jump!r}")
-    words = (device.user, device.root, device.python, *(text for pair in device.labels for text in pair))
+    words = (device.user, device.root, device.python, *(text for pair in device.labels + device.tools for text in pair))
     if bad := next((word for word in words if not word.isprintable()), None):
         raise UsageError(f"{where}: a control character in {bad!r}")
     for key in device.host_keys:
         fingerprint(key)
 
 
-def parse_labels(texts: list[str]) -> tuple[tuple[str, str], ...]:
+def parse_labels(texts: list[str], what: str = "label") -> tuple[tuple[str, str], ...]:
     """Labels as the command line has them.
 
     Raises: UsageError.
@@ -138,9 +140,26 @@ def parse_labels(texts: list[str]) -> tuple[tuple[str, str], ...]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not _NAME.fullmatch(key):
-            raise UsageError(f"label {text!r}: want key=value, the key of letters, digits, '.', '_' or '-'")
+            raise UsageError(f"{what} {text!r}: want key=value, the key of letters, digits, '.', '_' or '-'")
         pairs[key] = value
     return tuple(sorted(pairs.items()))
+
+
+def parse_tools(texts: list[str]) -> tuple[tuple[str, str], ...]:
+    """Where vendors' programs are on a device, as the command line has it.
+
+    Raises: UsageError for a program that edgekit does not measure with.
+
+    >>> parse_tools(["benchmark_model=/data/local/tmp/benchmark_model"])
+    (('benchmark_model', '/data/local/tmp/benchmark_model'),)
+    """
+    pairs = parse_labels(texts, "--tool")
+    for name, path in pairs:
+        if name not in PROGRAMS:
+            raise UsageError(f"--tool {name!r}: edgekit runs {', '.join(PROGRAMS)}")
+        if not path:
+            raise UsageError(f"--tool {name}: want its path on the device")
+    return pairs
 
 
 def _read(path: Path) -> tuple[Device, ...]:
@@ -164,17 +183,17 @@ def _read(path: Path) -> tuple[Device, ...]:
 
 
 def _with_pairs(table: dict[str, Any]) -> dict[str, Any]:
-    """`table` with each device's labels, a table in the file, as pairs."""
+    """`table` with each device's labels and tools, tables in the file, as pairs."""
     listed = table.get("device", [])
     if not isinstance(listed, list):
         return table
-    return table | {"device": [_each(entry, lambda labels: sorted(labels.items()), dict) for entry in listed]}
+    return table | {"device": [_each(entry, lambda pairs: sorted(pairs.items()), dict) for entry in listed]}
 
 
 def _each(entry: Any, convert: Callable[[Any], Any], kind: type) -> Any:
-    if not isinstance(entry, dict) or not isinstance(entry.get("labels"), kind):
+    if not isinstance(entry, dict):
         return entry
-    return entry | {"labels": convert(entry["labels"])}
+    return entry | {key: convert(entry[key]) for key in TABLES if isinstance(entry.get(key), kind)}
 
 
 def _text(found: tuple[Device, ...]) -> str:

@@ -11,6 +11,7 @@ from edgekit.devices.runtimes import RUNTIMES, TOOLS, installed, order
 from edgekit.devices.said import readable
 from edgekit.devices.scripts import ask, transfer_s
 from edgekit.devices.send import check_free, free_bytes
+from edgekit.devices.tools import find_program
 from edgekit.devices.transport import OnBytes, Transport
 from edgekit.devices.wheels import fetch_site, platform_tags, python_tag
 from edgekit.errors import DeviceError, UsageError
@@ -95,10 +96,7 @@ def check_measures(transport: Transport, device: Device, facts: Facts, runtime: 
     Raises: DeviceError with what is missing and how to get it; as `Transport.run`.
     """
     if runtime in TOOLS:
-        if getattr(facts, TOOLS[runtime]) is None:
-            raise DeviceError(
-                f"{device.name}: no {TOOLS[runtime]} there, so no {runtime}: install its maker's packages"
-            )
+        _check_tool(transport, device, facts, runtime)
         return
     _usable_python(facts, device)
     if runtime not in RUNTIMES or installed(facts, runtime):
@@ -107,6 +105,19 @@ def check_measures(transport: Transport, device: Device, facts: Facts, runtime: 
     if wrong is not None:
         way = f"edgekit devices prepare {device.name} --runtime {runtime}"
         raise DeviceError(f"{device.name}: no {runtime} that starts there ({wrong}): `{way}` brings it")
+
+
+def _check_tool(transport: Transport, device: Device, facts: Facts, name: str) -> None:
+    """Return if a vendor's program is there, as far as a device tells without running it. Raises: DeviceError."""
+    tool = TOOLS[name]
+    if tool.fact is not None:
+        if getattr(facts, tool.fact) is None:
+            raise DeviceError(f"{device.name}: no {tool.fact} there, so no {name}: {tool.get.format(name=device.name)}")
+    elif tool.package is None:
+        find_program(transport, device, facts, name)
+    elif tool.package not in dict(facts.runtimes):
+        python = f"its Python ({python_of(device)})" if facts.python else "no Python"
+        raise DeviceError(f"{device.name}: no {name} there, {python}: {tool.get.format(name=device.name)}")
 
 
 def import_failure(transport: Transport, device: Device, runtime: str, environment: Environment) -> str | None:

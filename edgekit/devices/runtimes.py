@@ -1,6 +1,7 @@
-"""The runtimes that the agent drives from Python: the packages that are one, and what a machine gets of them. Pure."""
+"""What measures on a device, and what it needs: runtimes that the agent drives from Python, vendors' programs. Pure."""
 
 import re
+from typing import Literal
 
 from edgekit.core.device import Facts
 from edgekit.core.firmware import Bootstrap
@@ -49,8 +50,41 @@ RUNTIMES: dict[str, tuple[Package, ...]] = {
 }  # fmt: skip
 """The packages of each runtime, the one to be preferred first; the agent takes the first that is there."""
 
-TOOLS = {"trtexec": "tensorrt"}
-"""The vendors' programs that edgekit measures with, and the fact that a device with one tells."""
+
+class Tool(Noun, frozen=True, kw_only=True):
+    """What a vendor's program needs on a device, one of three, and `get`: how a user comes to have it there.
+
+    `fact` is a field of `Facts` that is known where it is; `package` a name in `Facts.runtimes`; neither: the file.
+    """
+
+    get: str
+    fact: str | None = None
+    package: str | None = None
+    tried: Literal["for real", "by its words"] = "by its words"
+    """Whether a test of edgekit runs it, or only a stand-in that answers in its documented words."""
+
+
+TOOLS = {
+    "trtexec": Tool(fact="tensorrt", get="install its maker's packages"),
+    "xdputil": Tool(fact="dpu_fingerprint", get="load the DPU's application there (`xmutil loadapp`)"),
+    "benchmark_model": Tool(
+        get="get LiteRT's benchmark_model for its processor; `edgekit devices prepare {name} --runtime benchmark_model "
+        "--from FILE` brings it"
+    ),
+    "benchmark_litert_model": Tool(
+        package="litert", get="`edgekit devices prepare {name} --runtime litert` brings it", tried="for real"
+    ),
+    "coremltools": Tool(
+        package="coremltools", get="`python3 -m pip install coremltools` there; `devices add --python` names its Python"
+    ),
+}
+"""The vendors' programs that edgekit measures with."""
+
+PROGRAMS = ("trtexec", "xdputil", "benchmark_model")
+"""Those that are a file of the device, which a user may name; the others are packages of its Python."""
+
+BROUGHT = ("benchmark_model",)
+"""Those that are one file by themselves, which the host can bring."""
 
 NO_NUMPY = ("armv7l",)
 """Architectures that PyPI has no numpy for: the device's own is used."""

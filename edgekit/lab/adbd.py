@@ -221,9 +221,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--untrusting", action="store_true", help="trusts no computer, as a phone before its owner's yes"
     )
-    parser.add_argument("words", nargs="*", help="put before each shell: chroot DIR")
-    got = parser.parse_args(arguments)
-    asyncio.run(serve(got.port, Phone(tuple(got.words), got.home, "none" if got.untrusting else "any")))
+    parser.usage = f"{parser.format_usage().strip().removeprefix('usage: ')} [-- WORDS ...]"
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    at = given.index("--") if "--" in given else len(given)
+    got, words = parser.parse_args(given[:at]), tuple(given[at + 1 :])
+    asyncio.run(serve(got.port, Phone(words, got.home, "none" if got.untrusting else "any")))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ PACKAGES = {
     "onnxruntime": "onnxruntime",
     "litert": "ai-edge-litert",
     "tflite-runtime": "tflite-runtime",
+    "coremltools": "coremltools",
 }
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgekit import __version__
-from edgekit.bench.engine_session import EngineBench
+from edgekit.bench.mixed_session import MixedBench
 from edgekit.bench.session import Bench, Form, Plan
+from edgekit.bench.tool_session import ToolBench
 from edgekit.catalog import get_target
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device, Facts
@@ -43,28 +44,35 @@ def compare(
     The device is this comparison's alone meanwhile; `wait_s` is how long to wait until it is. What was sent for it is
     removed afterwards.
 
-    Raises: UsageError if the two are one artifact or of two formats; LeaseError, DeviceError, MeasureError.
+    Two of unlike formats are run by a runtime each, in the same rounds: the float model on a board's processor beside
+    an int8 one on its accelerator.
+
+    Raises: UsageError if the two are one artifact; LeaseError, DeviceError, MeasureError.
     """
     if baseline.id == candidate.id:
         raise UsageError(f"{baseline.id[:12]} and {candidate.id[:12]} are one artifact: name two")
-    if baseline.format != candidate.format:
-        raise UsageError(
-            f"one artifact is {baseline.format}, the other {candidate.format}: a comparison takes one runtime"
-        )
-    runtime = get_target(baseline.target).runtime
     reason = f"bench {baseline.name} {candidate.name}"
     with held(device, reason, wait_s=wait_s, listen=listen) as transport, collecting(transport, device):
-        check_measures(transport, device, facts := gather(transport, device), runtime)
-        bench = bench_on(transport, device, facts, Options(threads=threads, runtime=runtime), listen=listen)
-        forms = tuple(staged(bench, transport, device, a, store.folder(a)) for a in (baseline, candidate))
-        _, conditions = bench.version()
+        facts = gather(transport, device)
+        both = (baseline, candidate)
+        runtimes = {artifact.id: get_target(artifact.target).runtime for artifact in both}
+        for runtime in dict.fromkeys(runtimes.values()):
+            check_measures(transport, device, facts, runtime)
+        by_runtime = {
+            runtime: bench_on(transport, device, facts, Options(threads=threads, runtime=runtime), listen=listen)
+            for runtime in dict.fromkeys(runtimes.values())
+        }
+        sessions = {artifact.id: by_runtime[runtimes[artifact.id]] for artifact in both}
+        bench = sessions[baseline.id] if len(by_runtime) == 1 else MixedBench(sessions)
+        forms = tuple(staged(sessions[a.id], transport, device, a, store.folder(a)) for a in both)
+        conditions = {runtime: session.version()[1] for runtime, session in by_runtime.items()}
         rounds = bench.rounds(forms, baseline.id, plan or Plan(), on_round=on_round)
         one, other = (
-            bench.measurement(
-                rounds, form, device=device.name, conditions=conditions,
-                peak_memory_bytes=bench.peak_memory_bytes(form), size_bytes=artifact.size_bytes,
+            sessions[artifact.id].measurement(
+                rounds, form, device=device.name, conditions=conditions[runtimes[artifact.id]],
+                peak_memory_bytes=sessions[artifact.id].peak_memory_bytes(form), size_bytes=artifact.size_bytes,
             )
-            for form, artifact in zip(forms, (baseline, candidate), strict=True)
+            for form, artifact in zip(forms, both, strict=True)
         )  # fmt: skip
         comparison = bench.comparison(rounds, device.name, baseline.id, candidate.id)
         return Compared(comparison=comparison, baseline=one, candidate=other)
@@ -111,9 +119,7 @@ def bench_on(
 ) -> Bench:
     """What measures on a device: its agent, installed there, or a vendor's program. Raises: DeviceError."""
     if options.runtime in TOOLS:
-        return EngineBench(
-            transport, device, facts, options, say=lambda text: listen(Event(stage="compile", text=text))
-        )
+        return ToolBench(transport, device, facts, options, say=lambda text: listen(Event(stage="compile", text=text)))
     return Bench(transport, agent_command(transport, device, runtime_environment(transport, device)), options)
 
 

@@ -107,7 +107,7 @@ class Answers:
         rounds = self._bench.rounds([form], form.id, PROFILE)
         seconds = self._bench.measurement(rounds, form, device=self.device.name, conditions=self._conditions)
         memory = self._bench.peak_memory_bytes(form) if self.job.project.minimise == "memory" else None
-        return Profiled(point=point, seconds=seconds.cpu.least_s, peak_memory_bytes=memory)
+        return Profiled(point=point, seconds=seconds.judged.least_s, peak_memory_bytes=memory)
 
     def _traced(self, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
         """The answers with the ops of each form's trace; the forms take turns, so that they are traced in one state."""

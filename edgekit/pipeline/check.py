@@ -9,8 +9,9 @@ import msgspec
 
 from edgekit.bench.check import Checked, check_on_host, noted
 from edgekit.bench.check_device import layers_on, outputs_on, probe_file, times_on
-from edgekit.bench.engine_session import EngineBench
+from edgekit.bench.program import IncomparableError
 from edgekit.bench.session import Form
+from edgekit.bench.tool_session import ToolBench
 from edgekit.catalog import get_target
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device
@@ -26,7 +27,6 @@ from edgekit.formats.pack import wrap
 from edgekit.formats.vectors import Vectors, read_vectors
 from edgekit.formats.verify import verify_outputs
 from edgekit.pipeline.alone import bench_on, staged
-from edgekit.pipeline.engine import FLOAT_ERROR
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.fitting import fitting_target
 from edgekit.pipeline.held import held
@@ -72,8 +72,8 @@ def _on_device(
             listen(Event(stage="measure", text=f"running {artifact.id[:12]} on {device.name}"))
             bench = bench_on(transport, device, facts, Options(threads=1, runtime=runtime), listen=listen)
             form = staged(bench, transport, device, artifact, folder)
-            if isinstance(bench, EngineBench):
-                return _by_engine(bench, form, vectors, found)
+            if isinstance(bench, ToolBench):
+                return _by_tool(bench, form, vectors, found)
             found = _with_saturation(outputs_on(bench, form, vectors, found), target, facts.features)
             if shown is None or layers is None:
                 return found
@@ -84,15 +84,17 @@ def _on_device(
             return times_on(bench, form, layers, found)
 
 
-def _by_engine(bench: EngineBench, form: Form, vectors: Vectors, found: Checked) -> Checked:
-    """`found` with what the device's engine gives for the first of the test vectors."""
-    name, wrong = bench.transport.name, found.wrong
+def _by_tool(bench: ToolBench, form: Form, vectors: Vectors, found: Checked) -> Checked:
+    """`found` with what a vendor's program gives for the first of the test vectors."""
+    name, wrong, program = bench.transport.name, found.wrong, bench.program
     try:
-        verify_outputs(f"{found.name} on {name}", vectors, bench.outputs(form), float_error=FLOAT_ERROR)
+        verify_outputs(f"{found.name} on {name}", vectors, bench.outputs(form), float_error=program.float_error)
+    except IncomparableError as error:
+        return noted(found, str(error))
     except ArtifactError as error:
         wrong = (*wrong, str(error))
     found = msgspec.structs.replace(found, device=name, wrong=wrong)
-    return noted(found, "an engine shows no values of its layers: TensorRT fuses them")
+    return noted(found, f"{bench.options.runtime} {program.hides}")
 
 
 def _with_saturation(found: Checked, target: Target, features: tuple[str, ...]) -> Checked:

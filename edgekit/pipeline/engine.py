@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from edgekit.bench.engine_session import EngineBench
+from edgekit.bench.tool_session import ToolBench
+from edgekit.bench.trtexec_program import TrtexecProgram
 from edgekit.catalog import targets
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device, Facts
@@ -18,8 +19,6 @@ from edgekit.pipeline.events import Event, Listener
 from edgekit.store.artifacts import ArtifactStore
 
 OnSent = Callable[[Sent], None]
-FLOAT_ERROR = 0.02
-"""Share of its range that a float output may be off: TensorRT rounds to TF32 (11 bits) where the GPU has it."""
 
 
 class OnDevice(Noun, frozen=True, kw_only=True):
@@ -52,20 +51,20 @@ def engine_of(
     if target is None or target.build != "device" or artifact.vectors is None:
         return None
     bench = bench_on(transport, device, facts, Options(runtime=target.runtime), listen=listen)
-    if not isinstance(bench, EngineBench):
+    if not isinstance(bench, ToolBench) or not isinstance(program := bench.program, TrtexecProgram):
         return None
     folder = store.folder(artifact)
     files = parcel({entry.path: folder / entry.path for entry in artifact.files})
     sent = bring(transport, device, files, "bench", find_file=store.file_finder(), on_bytes=on_bytes)
     on_sent(sent)
     form = form_of(bench, sent.folder, artifact, folder)
-    engine = bench.engine(form)
+    engine = program.engine(form)
     listen(Event(stage="install", text=f"trying the engine on {device.name} with the test vectors"))
     vectors = read_vectors(folder / artifact.vectors)
     what = f"{device.name}: the engine of {artifact.name}"
     return OnDevice(
-        path=engine.path.removeprefix(f"{device.root}/"), size_bytes=engine.size_bytes, tensorrt=bench.engines.version,
+        path=engine.path.removeprefix(f"{device.root}/"), size_bytes=engine.size_bytes, tensorrt=program.version,
         seconds=engine.built.seconds if engine.built else None, warnings=engine.built.warnings if engine.built else (),
         was_there=engine.built is None,
-        verdict=verify_outputs(what, vectors, bench.outputs(form), float_error=FLOAT_ERROR),
+        verdict=verify_outputs(what, vectors, bench.outputs(form), float_error=program.float_error),
     )  # fmt: skip

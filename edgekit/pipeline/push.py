@@ -19,6 +19,7 @@ from edgekit.formats.verify import Verdict, verify
 from edgekit.pipeline.engine import OnDevice, engine_of
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.held import held
+from edgekit.pipeline.tried import Tried, tried_of
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.ledger import Ledger
 
@@ -29,13 +30,14 @@ class Pushed(Noun, frozen=True, kw_only=True):
     """What is active now on a device, and what verifying it on the host said; `was_there` if nothing had to change.
 
     `sent_bytes` went over the link for files of `size_bytes`: less where only changes had to go. `engine` is what the
-    device built of it and uses.
+    device built of it and uses; `tried` how it did there before it was active, where a vendor's program runs it.
     """
 
     deployment: Deployment
     verdict: Verdict
     was_there: bool
     engine: OnDevice | None = None
+    tried: Tried | None = None
     sent_bytes: int = 0
     size_bytes: int = 0
 
@@ -48,9 +50,9 @@ def push(
 
     It is verified on the host before anything is sent; until the last step the version that was active there is.
 
-    Raises: ArtifactError, TargetError if the device lacks what the artifact requires, ConvertError if it builds no
-    engine of it, LeaseError if somebody else has it for longer than `wait_s`, StorageError, DeviceError,
-    UnreachableError, StoreError.
+    Raises: ArtifactError, also if it computes something else there than here; TargetError if the device lacks what the
+    artifact requires; ConvertError if it builds no engine of it; MeasureError if its program refuses it; LeaseError if
+    somebody else has it for longer than `wait_s`; StorageError, DeviceError, UnreachableError, StoreError.
     """
     folder = store.folder(artifact)
     listen(Event(stage="compile", text=f"verifying {artifact.id[:12]} on this computer"))
@@ -66,6 +68,9 @@ def push(
         engine = engine_of(
             transport, device, facts, artifact, store, listen=listen, on_sent=sent.append, on_bytes=on_bytes
         )
+        tried = tried_of(
+            transport, device, facts, artifact, store, listen=listen, on_sent=sent.append, on_bytes=on_bytes
+        )
         deployment = install(
             transport, device, artifact, folder, name=name, engine=engine.path if engine else "",
             find_file=store.file_finder(), on_sent=sent.append, on_bytes=on_bytes,
@@ -74,7 +79,7 @@ def push(
     if not was_there or deployment not in ledger.deployments(device.name):
         ledger.add_deployment(deployment)
     return Pushed(
-        deployment=deployment, verdict=verdict, was_there=was_there, engine=engine,
+        deployment=deployment, verdict=verdict, was_there=was_there, engine=engine, tried=tried,
         sent_bytes=sum(s.sent_bytes for s in sent), size_bytes=max((s.size_bytes for s in sent), default=0),
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import msgspec
 
 from edgekit import __version__
+from edgekit.bench.runners.table import tells
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import EMULATED, Device, Facts
 from edgekit.core.noun import digest
@@ -16,8 +17,8 @@ from edgekit.core.trial import Choice, Refusal, Study, Trial
 from edgekit.devices.facts import gather
 from edgekit.devices.prepare import check_measures
 from edgekit.devices.push import collecting, install
-from edgekit.devices.runtimes import TOOLS
 from edgekit.errors import LeaseError, StorageError, StoreError, TargetError, UnreachableError
+from edgekit.formats.compilers import compiler_of
 from edgekit.pipeline.alone import tools
 from edgekit.pipeline.answers import Answers
 from edgekit.pipeline.build import build, quality_of
@@ -26,6 +27,7 @@ from edgekit.pipeline.engine import engine_of
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.held import held
 from edgekit.pipeline.job import Job
+from edgekit.pipeline.tried import tried_of
 from edgekit.pipeline.usable import check_usable
 from edgekit.pipeline.workshop import Workshop
 from edgekit.search.questions import Candidate, Done, Effort, Goal, answers_from_json, answers_to_json
@@ -52,8 +54,7 @@ def tune(
     """
     began = time.monotonic()
     check_usable(target)
-    if job.project.minimise == "memory" and target.runtime in TOOLS:
-        raise TargetError(f"target {target.name}: {target.runtime} tells no memory: minimise latency or size")
+    _check_searchable(job, target)
     job.score_float(listen)
     with (
         held(device, f"tune {job.project.name}", wait_s=wait_s, listen=listen) as transport,
@@ -90,6 +91,7 @@ def tune(
         if install_choice and holds(choice):
             listen(Event(stage="install", text=f"installing {chosen.id[:12]} on {device.name}"))
             engine = engine_of(transport, device, facts, chosen, store, listen=listen)
+            tried_of(transport, device, facts, chosen, store, listen=listen)
             deployment = install(
                 transport, device, chosen, store.folder(chosen), name=job.project.name,
                 engine=engine.path if engine else "", find_file=store.file_finder(),
@@ -97,6 +99,22 @@ def tune(
             ledger.add_deployment(deployment)
         ledger.save_study(found, "done")
     return found
+
+
+def _check_searchable(job: Job, target: Target) -> None:
+    """Return if there are forms for the target to choose from, and the runtime tells what they are chosen by.
+
+    Raises: TargetError.
+    """
+    told = tells(target.runtime)
+    if job.project.minimise == "memory" and told is not None and "memory" not in told.more:
+        raise TargetError(f"target {target.name}: {target.runtime} tells no memory: minimise latency or size")
+    if compiler_of(target) is not None:
+        raise TargetError(
+            f"target {target.name}: it runs whole models in int8 and none in float, so there are no forms to choose "
+            f"from: `edgekit convert` builds one, `edgekit bench FLOAT.onnx ARTIFACT` has its ratio to the float model "
+            f"on the board's processor"
+        )
 
 
 @contextmanager

@@ -24,9 +24,11 @@ def lacking(target: Target) -> str | None:
 def usable_words(target: Target) -> str:
     """Whether edgekit can build for a target and measure it, for a table.
 
-    A vendor's program was only ever spoken to in its documented words: no such device was at hand.
+    Most vendors' programs were only ever spoken to in their documented words: no such device was at hand.
     """
-    return lacking(target) or ("yes; not tried on such a device" if target.runtime in TOOLS else "yes")
+    tool = TOOLS.get(target.runtime)
+    untried = tool is not None and tool.tried != "for real"
+    return lacking(target) or ("yes; not tried on such a device" if untried else "yes")
 
 
 def check_usable(target: Target) -> None:

@@ -18,6 +18,7 @@ from edgekit.report.words import (
     kind_of,
     scale_of,
     size_words,
+    tail_words,
     time_words,
     value_words,
 )
@@ -128,7 +129,8 @@ def _time_cards(chosen: Trial, base: Trial | None) -> list[Card]:
     if chosen.measurement is not None:
         wall = chosen.measurement.wall
         before = f"float {time_words(base.measurement.wall.p50_s)}, " if base and base.measurement else ""
-        found.append(Card("median call", time_words(wall.p50_s), f"{before}p90 {time_words(wall.p90_s)}"))
+        what = "mean call" if wall.told == "mean" else "median call"
+        found.append(Card(what, time_words(wall.p50_s), f"{before}{tail_words(wall)}"))
     return found
 
 

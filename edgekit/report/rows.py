@@ -14,6 +14,7 @@ from edgekit.report.words import (
     kind_of,
     predicted_ratio,
     size_words,
+    tail_words,
     time_words,
 )
 
@@ -103,7 +104,7 @@ def _trial_cells(study: Study, trial: Trial) -> tuple[Cell, ...]:
         Cell(f"{ratio.value:.3f}", ratio.value, interval_words(ratio.low, ratio.high, 3))
         if ratio and kind != "float"
         else Cell("1" if kind == "float" else "–", 1.0 if kind == "float" else None),
-        Cell(time_words(took.wall.p50_s), took.wall.p50_s, f"p90 {time_words(took.wall.p90_s)}") if took else Cell("–"),
+        Cell(time_words(took.wall.p50_s), took.wall.p50_s, tail_words(took.wall)) if took else Cell("–"),
         Cell("–" if predicted is None else f"{predicted:.3f}", predicted),
         Cell(*_parts(drop_words(quality), quality.drop)) if quality else Cell("–"),
         Cell(size_words(trial.size_bytes), trial.size_bytes),

@@ -1,6 +1,6 @@
 """Figures of a study as words: times, sizes, ratios and drops, each with its unit. Pure functions."""
 
-from edgekit.core.measurement import Quality, Ratio
+from edgekit.core.measurement import Latency, Quality, Ratio
 from edgekit.core.trial import Study, Trial
 
 
@@ -16,6 +16,18 @@ def time_words(seconds: float | None) -> str:
         if abs(seconds) * factor >= 1 or unit == "µs":
             return f"{_three_digits(seconds * factor)} {unit}"
     raise AssertionError  # pragma: no cover
+
+
+def tail_words(wall: Latency) -> str:
+    """What is known of the slow calls.
+
+    >>> told = {"p50_s": 1.0, "p90_s": None, "p99_s": None, "least_s": 1.0, "low_s": 1.0, "high_s": 1.0}
+    >>> tail_words(Latency(**told, p95_s=0.002, calls=9, loads=3))
+    'p95 2.00 ms'
+    """
+    if wall.p90_s is not None:
+        return f"p90 {time_words(wall.p90_s)}"
+    return "slow calls not told" if wall.p95_s is None else f"p95 {time_words(wall.p95_s)}"
 
 
 def size_words(size_bytes: int | None) -> str:

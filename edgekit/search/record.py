@@ -88,7 +88,8 @@ class Record:
     @property
     def float_s(self) -> float:
         """The float form's seconds: as comparisons saw it, which load it most often; before any, as it was profiled."""
-        seen = [a.measurement.cpu.least_s / a.comparison.cpu.value for some in self.measured.values() for a in some]
+        told = [(a.measurement, a.comparison) for some in self.measured.values() for a in some]
+        seen = [measurement.judged.least_s / comparison.judged.value for measurement, comparison in told]
         return float(np.median(seen)) if seen else self.profiled[self.space.float_form].seconds
 
     def lone(self, point: Point) -> float | None:

@@ -4,16 +4,17 @@ The text is that of samples/common (sampleReporting.cpp, sampleEngines.cpp, logg
 TensorRT repository, tags 8.2.1 to v11.1, and of users' threads that quote the builder.
 """
 
+import math
 import re
 from collections.abc import Iterator
 
-from edgekit.bench.runners.timing import Timing
+from edgekit.bench.runners.timing import Job, Tells, Timing
 from edgekit.bench.runners.trtexec_words import time_words
 from edgekit.core.noun import Noun
 from edgekit.devices.said import complaint, readable
 from edgekit.errors import ConvertError, MeasureError, StorageError
 
-RUN_S, WARM_MS = 1, 200
+WARM_MS = 200
 _NUMBER = r"([-+.\dinfae]{1,40})"
 """Every repetition here is bounded: a device may write megabytes without a newline."""
 _PREFIX = re.compile(r"^\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\] \[[IWEV]\] (?:\[TRT\] )?")
@@ -41,15 +42,17 @@ class Trtexec:
     """The latency of a query from the host's side, transfers in it, no CUDA graph: alike in every version."""
 
     name = "trtexec"
+    tells = Tells(times="calls", more=("load", "outputs", "ops"), least_s=1.0)
 
     def __init__(self, version: str) -> None:
         self.version = version
 
-    def command(self, model: str, *, threads: int, program: str | None = None) -> tuple[str, ...]:
-        """As `Runner.command`; `model` is an engine. Every call's times go to a file beside it."""
+    def command(self, job: Job, program: tuple[str, ...]) -> tuple[str, ...]:
+        """As `Runner.command`, of an engine. Every call's times go to a file beside it."""
         return time_words(
-            self.version, model, times_beside(model), warm_ms=WARM_MS, run_s=RUN_S, program=program or self.name
-        )
+            self.version, job.model, times_beside(job.model), warm_ms=WARM_MS, run_s=max(1, math.ceil(job.run_s)),
+            program=program[0],
+        )  # fmt: skip
 
     def parse(self, said: str, device: str) -> Timing:
         """As `Runner.parse`."""

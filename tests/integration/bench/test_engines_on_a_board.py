@@ -11,8 +11,10 @@ import pytest
 import trtexec
 from nets import net, noise
 
-from edgekit.bench.engine_session import TRIED, EngineBench
+from edgekit.bench.engines import Engines
 from edgekit.bench.session import Form, Plan
+from edgekit.bench.tool_session import TRIED, ToolBench
+from edgekit.bench.trtexec_program import TrtexecProgram
 from edgekit.catalog import get_target
 from edgekit.cli.words import profile_lines
 from edgekit.compress.quantize import quantize
@@ -115,7 +117,8 @@ def test_a_profile_of_an_engine_has_its_layers_and_what_is_not_told_is_not_made_
     store, _, int8 = two
     found = profile(int8, board.device, store, sustain_s=1.0)
     assert [(op.name, op.op) for op in found.ops] == [("layer 2", "gemm int8"), ("layer 1", "gemm int8")]
-    assert found.measurement.first_call_s == 0.0
+    assert found.measurement.first_call_s is None
+    assert found.measurement.cpu is None
     assert found.measurement.peak_memory_bytes is None
     assert found.sustained is not None
     assert found.sustained.joules_per_call is None
@@ -123,9 +126,14 @@ def test_a_profile_of_an_engine_has_its_layers_and_what_is_not_told_is_not_made_
 
 
 @contextmanager
-def measuring(board: Board) -> Iterator[EngineBench]:
+def measuring(board: Board) -> Iterator[ToolBench]:
     with connect(board.device) as transport:
-        yield EngineBench(transport, board.device, gather(transport, board.device), Options(runtime="trtexec"))
+        yield ToolBench(transport, board.device, gather(transport, board.device), Options(runtime="trtexec"))
+
+
+def engines_of(bench: ToolBench) -> Engines:
+    assert isinstance(bench.program, TrtexecProgram)
+    return bench.program.engines
 
 
 def refused(path: Path) -> Path:
@@ -174,17 +182,17 @@ def test_an_engine_of_another_tensorrt_or_a_damaged_one_is_built_again(
     store, _, int8 = two
     model = store.model_path(int8)
     with measuring(board) as bench:
-        first = bench.engines.build(model, str(model))
+        first = engines_of(bench).build(model, str(model))
         assert first.built is not None
         assert first.built.seconds == 21.457
-        assert bench.engines.build(model, str(model)).built is None
+        assert engines_of(bench).build(model, str(model)).built is None
         [engine] = board.engines()
         for header in (b"ftrt" + bytes(20) + bytes([10, 7, 0, 23]), b"nothing", b""):
             engine.write_bytes(header)
-            assert bench.engines.build(model, str(model)).built is not None
+            assert engines_of(bench).build(model, str(model)).built is not None
     trtexec.put(board.tools, "10.7.0")
     with measuring(board) as bench:
-        assert bench.engines.build(model, str(model)).built is not None
+        assert engines_of(bench).build(model, str(model)).built is not None
     assert [path.parent.name[:6] for path in board.engines()] == ["10.7.0"], "what no TensorRT there loads is gone"
 
 
@@ -199,11 +207,11 @@ def test_a_build_that_breaks_off_leaves_no_engine(board: Board, two: tuple[Artif
     with measuring(board) as bench:
         (board.tools / "trtexec").write_text(HALF)
         with pytest.raises(ConvertError, match="board: trtexec built no engine: it said nothing"):
-            bench.engines.build(model, str(model))
-        assert bench.engines.find(bench.engines.key(model)) is None
+            engines_of(bench).build(model, str(model))
+        assert engines_of(bench).find(engines_of(bench).key(model)) is None
         (board.tools / "trtexec").unlink()
         with pytest.raises(DeviceError, match="no trtexec that runs"):
-            bench.engines.build(model, str(model))
+            engines_of(bench).build(model, str(model))
 
 
 def test_a_device_without_tensorrt_is_told_so_before_anything_is_sent(

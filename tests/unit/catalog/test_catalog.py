@@ -180,7 +180,14 @@ def test_a_profile_says_of_libc_and_python_what_its_machine_does(name: str) -> N
     ],
 )
 def test_a_machine_fits_the_targets_that_it_has_all_for(name: str, expected: list[str]) -> None:
-    assert [target.name for target in fitting_targets(machine(name), targets())] == expected
+    fitting = fitting_targets(machine(name), targets())
+    assert [target.name for target in fitting if target.offered == "by default"] == expected
+
+
+def test_a_target_that_is_had_by_name_only_is_no_default() -> None:
+    by_name = {target.name for target in fitting_targets(machine("captured_debian_12_x86_64"), targets())}
+    assert "tflite-x86_64-benchmark_model" in by_name
+    assert default_target(machine("captured_debian_12_x86_64"), "tflite").name == "tflite-x86_64"
 
 
 def facts(os_id: str, version: str, arch: str, board: str | None = None) -> Facts:

@@ -6,12 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgekit.catalog import default_target, get_target, targets
+from edgekit.catalog import default_target, targets
 from edgekit.cli.enrolment import coming_targets, runnable_targets
 from edgekit.core.device import Facts
+from edgekit.core.target import Target
 from edgekit.errors import TargetError
 from edgekit.formats.names import format_names
-from edgekit.pipeline.usable import check_usable, lacking, usable_targets
+from edgekit.pipeline.usable import check_usable, lacking, usable_targets, usable_words
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "facts"
 
@@ -22,6 +23,8 @@ def machine(name: str) -> Facts:
 
 ORIN = machine("synthetic_jetson_orin_nano_jetpack_6_2")
 PHONE = machine("synthetic_android_14_pixel_8")
+TERMUX, MAC = machine("synthetic_termux_pixel_8"), machine("synthetic_macos_14_m2")
+KRIA = machine("synthetic_kria_kv260_petalinux_2022_2")
 PI_32 = machine("synthetic_raspberry_pi_zero_2_os_12_32_bit")
 
 
@@ -38,15 +41,26 @@ def test_what_the_agent_drives_is_usable() -> None:
     assert {target.format for target in usable_targets()} <= set(format_names())
 
 
-def test_every_target_that_is_not_usable_says_why() -> None:
-    for target in set(targets()) - set(usable_targets()):
-        assert str(lacking(target)).endswith(" yet")
-        with pytest.raises(TargetError, match=rf"target {target.name}: there is .* yet; .*onnx-aarch64"):
+HAILO = Target(name="hailo-8", title="a format and a runtime of nobody's", format="hailo", runtime="hailortcli")
+
+
+def test_every_target_is_usable_and_what_no_device_ran_here_is_said_so() -> None:
+    assert set(usable_targets()) == set(targets())
+    words = {target.runtime: usable_words(target) for target in targets()}
+    untried = "yes; not tried on such a device"
+    assert words == {
+        "onnxruntime": "yes", "litert": "yes", "benchmark_litert_model": "yes", "trtexec": untried,
+        "benchmark_model": untried, "coremltools": untried, "xdputil": untried,
+    }  # fmt: skip
+
+
+def test_a_target_that_nothing_builds_for_or_measures_is_refused_with_those_that_are() -> None:
+    assert lacking(HAILO) == "no back end for format hailo yet"
+    of_ours = msgspec.structs.replace(HAILO, format="onnx")
+    assert lacking(of_ours) == "nothing that measures with hailortcli yet"
+    for target in (HAILO, of_ours):
+        with pytest.raises(TargetError, match=r"target hailo-8: there is .* yet; .*onnx-aarch64"):
             check_usable(target)
-
-
-def test_a_format_with_a_back_end_is_not_usable_by_a_runtime_that_nothing_drives() -> None:
-    assert lacking(get_target("tflite-aarch64-android")) == "nothing that measures with benchmark_model yet"
 
 
 def test_a_device_is_given_usable_targets_only() -> None:
@@ -55,9 +69,11 @@ def test_a_device_is_given_usable_targets_only() -> None:
     assert runnable_targets(PI_32) == ("tflite-armv7l",)
 
 
-def test_the_default_of_a_phone_is_not_the_target_that_asks_most_while_nothing_drives_it() -> None:
-    assert default_target(PHONE, "tflite").name == "tflite-aarch64-android"
-    assert default_target(PHONE, "tflite", usable_targets()).name == "tflite-aarch64"
+def test_a_phone_has_benchmark_model_by_default_and_termux_its_own_python() -> None:
+    assert default_target(PHONE, "tflite", usable_targets()).name == "tflite-aarch64-android"
+    assert default_target(TERMUX, "tflite", usable_targets()).name == "tflite-aarch64"
+    assert runnable_targets(MAC) == ("coreml-apple-silicon", "onnx-aarch64", "tflite-aarch64")
+    assert "vitis_ai-dpuczdx8g-b4096" in runnable_targets(KRIA)
 
 
 def test_what_a_device_could_run_if_edgekit_did_is_told() -> None:
