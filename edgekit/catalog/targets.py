@@ -11,7 +11,7 @@ from edgekit.core.firmware import mismatches
 from edgekit.core.target import Target
 from edgekit.errors import TargetError, UsageError
 
-TABLES = ("requires",)
+TABLES = ("requires", "numerics.lacks")
 
 
 def targets(folder: Path | None = None) -> tuple[Target, ...]:

@@ -54,6 +54,8 @@ def _lines(target: Target) -> list[str]:
         f"activations  {target.numerics.activations}; weights {target.numerics.weights}{scales}"
         + (f", 7-bit where there is no {reduced}" if reduced else ""),
         f"limits       channels in {target.limits.channel_multiple}s, opset {target.limits.opset or 'any'}, "
-        f"IR {target.limits.ir_version or 'any'}",
+        f"IR {target.limits.ir_version or 'any'}"
+        + (f", loads from {target.limits.deployment} on" if target.limits.deployment else ""),
         f"requires     {requires}",
+        *(f"lacks        {precision}: {why}" for precision, why in target.numerics.lacks),
     ]

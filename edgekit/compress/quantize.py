@@ -77,7 +77,9 @@ def quantize(
 def _check(precisions: Mapping[str, Precision], numerics: Numerics) -> None:
     """Raises: TargetError if the target lacks one of the precisions, or has an int8 that edgekit does not make."""
     if lacking := sorted(set(precisions.values()) - set(numerics.precisions)):
-        raise TargetError(f"{lacking[0]} was asked for, and the target holds {', '.join(numerics.precisions)}")
+        why = dict(numerics.lacks).get(lacking[0])
+        holds = ", ".join(numerics.precisions)
+        raise TargetError(f"{lacking[0]} was asked for, and the target holds {holds}{f': {why}' if why else ''}")
     powers = numerics.scales == "power-of-two"
     if powers and (numerics.activations, numerics.weights) != ("int8-symmetric", "int8-per-tensor"):
         raise TargetError(

@@ -103,8 +103,9 @@ class Facts(Noun, frozen=True, kw_only=True):
         sdk = None if self.android_sdk is None else str(self.android_sdk)
         shell = ("termux" if self.termux else "adb") if self.os_id == "android" else None
         known = (
-            ("arch", self.arch), ("os", self.os_id), ("soc", self.soc), ("l4t", self.l4t), ("tensorrt", self.tensorrt),
-            ("dpu", self.dpu), ("dpu_fingerprint", self.dpu_fingerprint), ("vitis_ai", self.vitis_ai),
-            ("android_sdk", sdk), ("shell", shell),
+            ("arch", self.arch), ("os", self.os_id), ("os_version", self.os_version), ("soc", self.soc),
+            ("l4t", self.l4t), ("tensorrt", self.tensorrt), ("dpu", self.dpu),
+            ("dpu_fingerprint", self.dpu_fingerprint), ("vitis_ai", self.vitis_ai), ("android_sdk", sdk),
+            ("shell", shell),
         )  # fmt: skip
         return (*((key, value) for key, value in known if value), *self.runtimes, *((f, "yes") for f in self.features))

@@ -56,7 +56,7 @@ def recognise(facts: dict[str, str], profiles: tuple[FirmwareProfile, ...]) -> F
 def mismatches(requires: Pairs, provides: Pairs) -> tuple[str, ...]:
     """Why a thing that `requires` this cannot run where `provides` holds, in words; empty if it can.
 
-    A required version is a prefix by dots: "10.3" is met by "10.3.0", not by "10.30".
+    A required version is a prefix by dots: "10.3" is met by "10.3.0", not by "10.30"; ">=14" is met by "14.6" and "15".
 
     >>> mismatches((("tensorrt", "10.3"),), (("tensorrt", "10.3.0"),))
     ()
@@ -69,7 +69,19 @@ def mismatches(requires: Pairs, provides: Pairs) -> tuple[str, ...]:
         got = have.get(key)
         if got is None:
             missing.append(f"needs {key} {wanted}, the device has none")
-        elif got != wanted and not got.startswith(wanted + "."):
+        elif not _meets(got, wanted):
             told = [named(text) if key == "dpu_fingerprint" else text for text in (wanted, got)]
             missing.append(f"needs {key} {told[0]}, the device has {told[1]}")
     return tuple(missing)
+
+
+def _meets(got: str, wanted: str) -> bool:
+    """Whether a version is the one wanted, one of its parts, or not older where it begins with ">=".
+
+    >>> _meets("14.6", ">=14"), _meets("9.1", ">=14"), _meets("new", ">=14")
+    (True, False, False)
+    """
+    if not wanted.startswith(">="):
+        return got == wanted or got.startswith(wanted + ".")
+    pairs = [tuple(int(part) for part in text.split(".") if part.isdigit()) for text in (got, wanted[2:])]
+    return bool(pairs[0]) and pairs[0] >= pairs[1]

@@ -22,6 +22,8 @@ class Numerics(Noun, frozen=True, kw_only=True):
     scales: Scales = "any"
     reduce_range_without: tuple[str, ...] = ()
     """CPU features (all of them missing) that make 7-bit weights necessary, e.g. `vnni`."""
+    lacks: tuple[tuple[str, str], ...] = ()
+    """(precision, why the target does not hold it) pairs, for whoever asks for one of them."""
     int4_group: Annotated[int, msgspec.Meta(ge=2)] = 32
     """Input channels that share the scale of a 4-bit weight; where they do not divide a layer's, all of them do."""
 

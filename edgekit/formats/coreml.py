@@ -17,7 +17,7 @@ from edgekit.core.noun import digest
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, TargetError
 from edgekit.formats.base import Inside, fixed, in_batches
-from edgekit.formats.mil.deployment import DEFAULT, is_network
+from edgekit.formats.mil.deployment import DEFAULT, is_network, lacking, level_of, system
 from edgekit.formats.mil.mlpackage import NAME, NETWORK, read_package
 
 if TYPE_CHECKING:
@@ -65,6 +65,12 @@ class CoreMlFormat:
         values = {name: array - np.int32(RELABELLED.get(v.type.dtype, 0)) for (name, v), array in shown}
         return Inside(given[: len(program.outputs)], values)
 
+    def remarks(self, path: Path) -> tuple[str, ...]:
+        """As `edgekit.formats.base.Remarks`: how its weights are written, where not in float32 or half."""
+        from edgekit.formats.mil.forms import words_of
+
+        return words_of(read(path))
+
     def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
         """As `Format.run`, by edgekit's evaluator. Integers are cast to the width that the file has."""
         program = read(path)
@@ -72,6 +78,15 @@ class CoreMlFormat:
 
         torch.set_num_threads(threads)
         return _evaluated(path, program, program.outputs, inputs)
+
+
+def check_precisions(program: "Program", target: Target) -> None:
+    """Return if the oldest system of the target holds every layer as it is. Raises: TargetError naming one."""
+    deployment = target.limits.deployment
+    for layer, precision in program.precisions.items():
+        if (why := lacking(precision, deployment)) is not None:
+            level = system(level_of(deployment))
+            raise TargetError(f"target {target.name} is for {level}: layer {layer} is {precision}, and {why}")
 
 
 def _name(target: Target) -> str:
@@ -125,6 +140,7 @@ def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[
     """
     from edgekit.formats.crossing import convert_mixes
 
+    check_precisions(program, target)
     if program.int8 and target.numerics.activations != "int8-affine":
         raise TargetError(
             f"target {target.name}: Core ML holds int8-affine activations, not {target.numerics.activations}"

@@ -4,6 +4,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import ConvertError
+from edgekit.formats.coreml_ops import join_rows_
 
 if TYPE_CHECKING:
     from edgekit.models.program import Program
@@ -18,6 +19,7 @@ def spelled_out(program: "Program") -> Any:
     """The ExportedProgram of `program` in ops that coremltools has translations for."""
     exported = program.exported.run_decompositions(recurrent_steps())
     say_strides_(exported.graph)
+    join_rows_(exported.graph)
     return exported
 
 
@@ -79,6 +81,11 @@ def finish_(spec: Any, program: "Program") -> None:
             ct.utils.rename_feature(
                 spec, old, new, rename_inputs=are_inputs or whole, rename_outputs=not are_inputs or whole
             )
+
+
+def lost_weight(name: str) -> str:
+    """Says that a weight is not in the file as the program has it."""
+    return f"the converter did not keep the weight of {name} as it is quantized: leave its layer in float"
 
 
 def _why(error: BaseException, graph: Any, lacks: str) -> str:

@@ -1,16 +1,21 @@
 """Writes a program as a Core ML model by coremltools, and looks what became of it. Runs in a child process."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from edgekit.core.target import Deployment
 from edgekit.errors import ArtifactError, ConvertError
-from edgekit.formats.coreml_call import convert_by_coremltools, finish_, spelled_out
+from edgekit.formats.coreml_call import convert_by_coremltools, finish_, lost_weight, spelled_out
 from edgekit.formats.coreml_network import write_network
+from edgekit.formats.coreml_ops import keep_gelus_form_, keep_weights_
+from edgekit.formats.coreml_weights import STORE, on_grid, register_pass_
 from edgekit.formats.mil.deployment import is_network
+from edgekit.formats.mil.grid import Grid, digest_of
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
@@ -22,7 +27,6 @@ LAYERS = frozenset(("conv", "conv_transpose", "linear", "matmul"))
 _NOT_NEEDED = ("sklearn", "transformers")
 """What coremltools and torchao import where it is installed, for seconds, and no conversion uses."""
 _MOVES = frozenset(("reshape", "transpose", "expand_dims", "squeeze", "pad", "slice_by_index", "split", "concat"))
-_QUANTIZE, _DEQUANTIZE = (f"quantized_decomposed.{word}_per_channel" for word in ("quantize", "dequantize"))
 
 
 def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[str, np.ndarray]]:
@@ -36,68 +40,60 @@ def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[s
     require("coremltools", extra="coreml")
     from edgekit.formats.crossing import mixes_in
 
-    keep_weights_narrow_()
     keep_gelus_form_()
+    write = write_network if is_network(job["deployment"]) else write_program
     for part, path in mixes_in(job):
-        if is_network(job["deployment"]):
-            write_network(part, path, job["deployment"])
-        else:
-            _write(part, path, job["deployment"])
+        write(part, path, job["deployment"])
         check_file(part, path)
     return None, {}
 
 
-def keep_weights_narrow_() -> None:
-    """Makes coremltools, in this process, keep weights that are quantized to -127..127 within that.
+def write_program(program: "Program", path: Path, deployment: Deployment) -> None:
+    """Writes `program` at `path`, a package with an ML program, and looks whether it has the program's weights.
 
-    The format's own quantize has no narrower range than its type, so weights are quantized here.
+    Raises: ConvertError.
     """
-    from coremltools.converters.mil import Builder as mb  # noqa: N813  what all call it
-    from coremltools.converters.mil import register_torch_op
-    from coremltools.converters.mil.frontend.torch.ops import _get_inputs
-
-    def quantize(context: Any, node: Any) -> None:
-        weight, scale, zero, axis, low, high = (v.val for v in _get_inputs(context, node)[:6])
-        shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-        steps = np.rint(weight * (np.float32(1) / scale.astype(np.float32)).reshape(shape)) + zero.reshape(shape)
-        context.add(mb.const(val=np.clip(steps, low, high).astype(np.int8), name=node.name))
-
-    def dequantize(context: Any, node: Any) -> None:
-        steps, scale, zero, axis = _get_inputs(context, node)[:4]
-        known = {"zero_point": zero.val.astype(np.int8), "scale": scale.val.astype(np.float32)}
-        context.add(mb.dequantize(input=steps, axis=int(axis.val), name=node.name, **known))
-
-    for name, function in ((_QUANTIZE, quantize), (_DEQUANTIZE, dequantize)):
-        function.__name__ = f"edgekit_{function.__name__}_per_channel"
-        register_torch_op(torch_alias=[name, name.replace(".", "::")], override=True)(function)
-
-
-def keep_gelus_form_() -> None:
-    """Makes coremltools, in this process, see which GELU is meant: 9.0 takes every one of a program to be exact."""
-    from coremltools.converters.mil import Builder as mb  # noqa: N813
-    from coremltools.converters.mil import register_torch_op
-    from coremltools.converters.mil.frontend.torch.ops import _get_inputs
-
-    def gelu(context: Any, node: Any) -> None:
-        form = (node.kwinputs or {}).get("approximate", ("none",))[0]
-        mode = "TANH_APPROXIMATION" if form == "tanh" else "EXACT"
-        context.add(mb.gelu(x=_get_inputs(context, node)[0], mode=mode, name=node.name))
-
-    register_torch_op(override=True)(gelu)
-
-
-def _write(program: "Program", path: Path, deployment: Deployment) -> None:
     import coremltools as ct
 
     from edgekit.formats.mil.mlpackage import write_package
 
+    grids: dict[str, Grid] = {}
+
+    def keep(grid: Grid, name: str) -> Any:
+        grids[name] = grid
+        return on_grid(grid, name, deployment)
+
+    keep_weights_(keep)
+    register_pass_(deployment)
+    pipeline = ct.PassPipeline()
+    pipeline.append_pass(STORE)
     model = convert_by_coremltools(
         program, spelled_out(program), minimum_deployment_target=ct.target[deployment],
-        compute_precision=ct.precision.FLOAT32,
+        compute_precision=ct.precision.FLOAT32, pass_pipeline=pipeline,
     )  # fmt: skip
     spec = model.get_spec()
     finish_(spec, program)
     write_package(spec, Path(model.weights_dir) if model.weights_dir else None, path)
+    check_weights(program, made_by_coremltools(program, path), grids)
+
+
+def made_by_coremltools(program: "Program", path: Path) -> "MilProgram":
+    """The file at `path` as edgekit's evaluator reads it. Raises: ConvertError."""
+    from edgekit.formats.coreml import read
+
+    try:
+        return read(path)
+    except ArtifactError as error:
+        said = f"the converter wrote what edgekit's evaluator refuses: {error}"
+        raise ConvertError(f"model {program.spec.name} as Core ML: {said}") from error
+
+
+def check_weights(program: "Program", made: "MilProgram", grids: Mapping[str, Grid]) -> None:
+    """Return if each weight that is on a grid is in the file to the bit, compressed. Raises: ConvertError."""
+    held = {digest_of(value.numpy()) for name in made.compressed if isinstance(value := made.constants[name], Tensor)}
+    for name, grid in grids.items():
+        if digest_of(grid.values) not in held:
+            raise ConvertError(f"model {program.spec.name} as Core ML: {lost_weight(name)}")
 
 
 def check_file(program: "Program", path: Path) -> None:
@@ -106,21 +102,15 @@ def check_file(program: "Program", path: Path) -> None:
     Raises: ConvertError.
     """
     from edgekit.compress.relax import parameter_of, quantized_layers
-    from edgekit.formats.coreml import read
 
-    where = f"model {program.spec.name} as Core ML"
-    try:
-        made = read(path)
-    except ArtifactError as error:
-        raise ConvertError(f"{where}: the converter wrote what edgekit's evaluator refuses: {error}") from error
+    where, made = f"model {program.spec.name} as Core ML", made_by_coremltools(program, path)
     found = [(v.type.shape, np.dtype(v.type.numpy).kind) for v in made.inputs]
     wanted = [(s.shape or (1,), np.dtype(s.dtype).kind) for s in program.spec.inputs]
     if found != wanted:
         raise ConvertError(f"{where}: want inputs {wanted}, the converter made {found}")
-    wanted_int8 = len(quantized_layers(program.exported.graph, parameter_of(program.exported)))
-    found_int8 = len(int8_layers(made))
-    if found_int8 < wanted_int8:
-        raise ConvertError(f"{where}: {wanted_int8} layers are quantized, and only {found_int8} are int8 in the file")
+    static = quantized_layers(program.exported.graph, parameter_of(program.exported), program.int8)
+    if (count := len(int8_layers(made))) < len(static):
+        raise ConvertError(f"{where}: {len(static)} layers are quantized, and only {count} are int8 in the file")
 
 
 def int8_layers(made: "MilProgram") -> tuple[str, ...]:

@@ -4,16 +4,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgekit.core.target import Deployment
 from edgekit.errors import ConvertError
-from edgekit.formats.coreml_call import convert_by_coremltools, finish_, node_of, spelled_out
+from edgekit.formats.coreml_call import convert_by_coremltools, finish_, lost_weight, node_of, spelled_out
+from edgekit.formats.coreml_ops import keep_weights_
 from edgekit.formats.mil.deployment import PROGRAMS, level_of, system
+from edgekit.formats.mil.grid import Grid, digest_of
+from edgekit.formats.mil.weight_params import shrink_weights_, write_grid_
 
 if TYPE_CHECKING:
     from edgekit.models.program import Program
 
-_NEWER_PASSES = ("common::detect_concat_interleave", "common::concat_to_pixel_shuffle")
+_NEWER = ("common::detect_concat_interleave", "common::concat_to_pixel_shuffle")
 """They put layers of iOS 14 in the place of some that iOS 13 has."""
+_SCALING = ("common::fuse_conv_scale", "common::fuse_conv_batchnorm")
+"""They multiply weights, which takes them off their grids."""
 _OF_IOS_14 = frozenset((
     "oneHot", "cumSum", "clampedReLU", "argSort", "pooling3d", "convolution3d", "globalPooling3d", "sliceBySize",
 ))  # fmt: skip
@@ -30,22 +37,70 @@ def write_network(program: "Program", path: Path, deployment: Deployment) -> Non
     import coremltools as ct
 
     exported = spelled_out(program)
+    half_weights_(exported)
     if level_of(deployment) < 14:
         split_selects_(exported.graph)
+    grids: dict[bytes, tuple[str, Grid]] = {}
+
+    def keep(grid: Grid, name: str) -> Any:
+        from coremltools.converters.mil import Builder as mb  # noqa: N813
+
+        grids[digest_of(grid.values)] = (name, grid)
+        return mb.const(val=grid.values, name=name)
+
+    keep_weights_(keep)
     pipeline = ct.PassPipeline()
-    if level_of(deployment) < 14:
-        pipeline.remove_passes(_NEWER_PASSES)
+    pipeline.remove_passes((*(_NEWER if level_of(deployment) < 14 else ()), *(_SCALING if program.precisions else ())))
     model = convert_by_coremltools(
         program, exported, lacks=f"neural networks have no such layer: {INSTEAD}", convert_to="neuralnetwork",
         minimum_deployment_target=ct.target.iOS14, pass_pipeline=pipeline,
     )  # fmt: skip
     spec = model.get_spec()
     _check_age(program, spec, deployment, exported.graph)
+    _shrink_(program, spec, grids)
     finish_(spec, program)
     for feature, tensor in zip(spec.description.input, program.spec.inputs, strict=True):
         if not tensor.dtype.startswith("float"):
             feature.type.multiArrayType.dataType = _INT32
     path.write_bytes(spec.SerializeToString(deterministic=True))
+
+
+def _shrink_(program: "Program", spec: Any, grids: dict[bytes, tuple[str, Grid]]) -> None:
+    """Writes weights as their steps where they have some, else in the smallest form that changes none."""
+    left = dict(grids)
+    for layer in spec.neuralNetwork.layers:
+        params = getattr(getattr(layer, layer.WhichOneof("layer")), "weights", None)
+        if params is None or not len(params.floatValue):
+            continue
+        digest = digest_of(np.asarray(params.floatValue, np.float32))
+        if digest in grids:
+            write_grid_(params, grids[digest][1])
+            left.pop(digest, None)
+        else:
+            shrink_weights_(params)
+    for name, _ in left.values():
+        raise ConvertError(f"model {program.spec.name} as Core ML: {lost_weight(name)}")
+
+
+def half_weights_(exported: Any) -> None:
+    """Rounds the weights of layers in half to it, and takes the casts of their values out.
+
+    What a neural network stores in half is no word on what it computes in: that is the device's own choice.
+    """
+    import torch
+
+    names = {**exported.graph_signature.inputs_to_parameters, **exported.graph_signature.inputs_to_buffers}
+    for node in list(exported.graph.nodes):
+        if node.target is not torch.ops.aten._to_copy.default or not node.args[0].meta["val"].is_floating_point():
+            continue
+        name, dtype = names.get(node.args[0].name), node.kwargs.get("dtype")
+        if dtype not in (torch.float16, torch.float32):
+            continue
+        if name is not None and dtype is torch.float16:
+            exported.state_dict[name] = exported.state_dict[name].half().float()
+        node.kwargs = {"dtype": torch.float32}
+        node.replace_all_uses_with(node.args[0], delete_user_cb=lambda user: user.op != "output")
+    exported.graph.eliminate_dead_code()
 
 
 def split_selects_(graph: Any) -> None:

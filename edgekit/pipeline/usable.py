@@ -6,6 +6,9 @@ from edgekit.devices.runtimes import RUNTIMES, TOOLS
 from edgekit.errors import TargetError
 from edgekit.formats.names import format_names
 
+THROUGH_A_MAC = ("coremltools-iphone",)
+"""What measures on a phone that only a Mac with Xcode reaches."""
+
 
 def usable_targets() -> tuple[Target, ...]:
     """The targets that edgekit can build for and measure."""
@@ -16,6 +19,8 @@ def lacking(target: Target) -> str | None:
     """What edgekit does not have for a target yet, in words; None if it has all."""
     if target.format not in format_names():
         return f"no back end for format {target.format} yet"
+    if target.runtime in THROUGH_A_MAC:
+        return "nothing that measures on an iPhone yet: it is reached through a Mac"
     if target.runtime not in RUNTIMES and target.runtime not in TOOLS:
         return f"nothing that measures with {target.runtime} yet"
     return None

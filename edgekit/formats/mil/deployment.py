@@ -11,6 +11,8 @@ _LEVELS: dict[Deployment, int] = {
 """A deployment target as the number of its iOS: a macOS has what the iOS of its year has."""
 PROGRAMS = 15
 """ML programs begin here; before it there are neural networks only."""
+BLOCKS = 18
+"""Weights in blocks, in 4 bits, and several forms at once begin here."""
 _SINCE = {"fp32": 15, "fp16": 15, "int8-weights": 16, "int8": 17, "int4-weights": 18}
 """The level from which on an ML program holds a precision."""
 _NETWORKS = ("fp32", "fp16", "int8-weights")
@@ -56,6 +58,6 @@ def held_forms(deployment: Deployment | None) -> Held:
     level = level_of(deployment)
     if level < 16:
         return Held()
-    if level < 18:
+    if level < BLOCKS:
         return Held(palette_bits=(1, 2, 4, 6, 8), sparse=True)
     return Held(palette_bits=(1, 2, 3, 4, 6, 8), blocks=True, sparse=True, joint=True)

@@ -7,16 +7,17 @@ read (what coremltools has written since version 4); of those with five fixed ax
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from edgekit.errors import ArtifactError
 from edgekit.formats.mil.arguments import Value
+from edgekit.formats.mil.forms import Form, form_of_network
 from edgekit.formats.mil.program import MilProgram, Op, Variable
-from edgekit.formats.mil.values import Type, unpacked
+from edgekit.formats.mil.values import Type
+from edgekit.formats.mil.weight_params import read_weights
 
-_EXACT = 1
+_EXACT, _WEIGHT = 1, "weight"
 _TYPES = {65568: "FLOAT32", 65600: "FLOAT64", 65552: "FLOAT16", 131104: "INT32"}
 _UNARY = {0: "sqrt", 1: "rsqrt", 2: "inverse", 3: "pow", 4: "exp", 5: "log", 6: "abs", 7: "threshold"}
 _RENAMED = {
@@ -55,13 +56,16 @@ def read_network(spec: Any) -> MilProgram:
     inputs = tuple(_input(feature) for feature in spec.description.input)
     constants: dict[str, Value] = {}
     ops: list[Op] = []
+    compressed: dict[str, Form] = {}
     for index, layer in enumerate(network.layers):
-        ops += _ops(layer, f"\0{index}", constants)
+        made_of = _ops(layer, f"\0{index}", constants)
+        compressed |= _forms(layer, made_of, constants)
+        ops += made_of
     made = {variable.name for op in ops for variable in op.gives}
     outputs = tuple(feature.name for feature in spec.description.output)
     if missing := [name for name in outputs if name not in made]:
         raise ArtifactError(f"none of its layers makes its output {missing[0]}")
-    return MilProgram(inputs, outputs, tuple(ops), constants, frozenset())
+    return MilProgram(inputs, outputs, tuple(ops), constants, compressed)
 
 
 def _input(feature: Any) -> Variable:
@@ -100,40 +104,17 @@ def _ops(layer: Any, mark: str, constants: dict[str, Value]) -> list[Op]:
     return found
 
 
-def _weights(params: Any, shape: list[int], axis: int = 0) -> Tensor:
-    """Weights as float32: written as floats, as 16-bit floats, or in few bits with a table, or scales along `axis`.
-
-    Raises: ValueError if they are not as many as they should be.
-    """
-    count = int(np.prod(shape, dtype=np.int64))
-    if params.float16Value:
-        values = np.frombuffer(params.float16Value, np.float16).astype(np.float32)
-    elif params.rawValue:
-        values = _opened(params, shape, count, axis)
-    else:
-        values = np.asarray(params.floatValue, np.float32)
-    if values.size != count:
-        raise ValueError(f"{values.size} weights for {'×'.join(map(str, shape))}")
-    return torch.from_numpy(np.array(values.reshape(shape)))
-
-
-def _opened(params: Any, shape: list[int], count: int, axis: int) -> np.ndarray:
-    bits = int(params.quantization.numberOfBits)
-    data = np.frombuffer(params.rawValue, np.uint8)
-    if not 1 <= bits <= 8 or data.size != (count * bits + 7) // 8:
-        raise ValueError(f"{data.size} bytes for {count} numbers of {bits} bits")
-    whole = np.unpackbits(data)[: count * bits].reshape(count, bits)[:, ::-1]
-    codes = unpacked(np.packbits(whole.reshape(-1), bitorder="little"), bits, count)
-    if params.quantization.WhichOneof("QuantizationType") == "lookupTableQuantization":
-        return np.asarray(params.quantization.lookupTableQuantization.floatValue, np.float32)[codes]
-    linear = params.quantization.linearQuantization
-    spread = [-1 if i == axis else 1 for i in range(len(shape))]
-    scale, bias = (np.asarray(values or [0.0], np.float32).reshape(spread) for values in (linear.scale, linear.bias))
-    return codes.reshape(shape).astype(np.float32) * scale + bias
+def _forms(layer: Any, ops: list[Op], constants: dict[str, Value]) -> dict[str, Form]:
+    """The form of a layer's weight by the name that it has, if it is compressed."""
+    params = getattr(getattr(layer, layer.WhichOneof("layer")), "weights", None)
+    name = next((op.takes[_WEIGHT][0] for op in ops if _WEIGHT in op.takes), "")
+    weight = constants.get(name)
+    form = form_of_network(params, weight.numel()) if params is not None and isinstance(weight, Tensor) else None
+    return {} if form is None else {name: form}
 
 
 def _optional(params: Any, has: bool, size: int, name: str = "bias") -> dict[str, Any]:  # noqa: FBT001
-    return {name: _weights(params, [size])} if has else {}
+    return {name: read_weights(params, [size])} if has else {}
 
 
 def _pads(params: Any) -> dict[str, Any]:
@@ -149,7 +130,7 @@ def _convolution(p: Any, _: Any) -> list[_Step]:
     out, inner = int(p.outputChannels), int(p.kernelChannels)
     shape = [inner, out // groups, *kernel] if p.isDeconvolution else [out, inner, *kernel]
     how = {
-        "x": "@", "weight": _weights(p.weights, shape, int(p.isDeconvolution)),
+        "x": "@", "weight": read_weights(p.weights, shape, int(p.isDeconvolution)),
         "strides": list(p.stride) or [1, 1], "groups": groups,
         "dilations": list(p.dilationFactor) or [1, 1], **_pads(p), **_optional(p.bias, p.hasBias, out),
     }  # fmt: skip
@@ -187,22 +168,22 @@ def _activation(p: Any, _: Any) -> list[_Step]:
     if kind in alone:
         return [(alone[kind], {"x": "@", "alpha": a.alpha})]
     if kind == "PReLU":
-        return [("prelu", {"x": "@", "alpha": _weights(a.alpha, [len(a.alpha.floatValue)])})]
+        return [("prelu", {"x": "@", "alpha": read_weights(a.alpha, [len(a.alpha.floatValue)])})]
     raise ValueError(f"the activation {kind} is not covered")
 
 
 def _inner_product(p: Any, _: Any) -> list[_Step]:
     out, inner = int(p.outputChannels), int(p.inputChannels)
-    weight = _weights(p.weights, [out, inner])
+    weight = read_weights(p.weights, [out, inner])
     return [("linear", {"x": "@", "weight": weight, **_optional(p.bias, p.hasBias, out)})]
 
 
 def _batchnorm(p: Any, _: Any) -> list[_Step]:
     c = [int(p.channels)]
-    known = {"gamma": _weights(p.gamma, c), "beta": _weights(p.beta, c), "epsilon": p.epsilon, "x": "@"}
+    known = {"gamma": read_weights(p.gamma, c), "beta": read_weights(p.beta, c), "epsilon": p.epsilon, "x": "@"}
     if p.computeMeanVar:
         return [("instance_norm", known)]
-    return [("batch_norm", known | {"mean": _weights(p.mean, c), "variance": _weights(p.variance, c)})]
+    return [("batch_norm", known | {"mean": read_weights(p.mean, c), "variance": read_weights(p.variance, c)})]
 
 
 def _unary(p: Any, _: Any) -> list[_Step]:
@@ -245,7 +226,7 @@ def _matmul(p: Any, layer: Any) -> list[_Step]:
     if len(layer.input) == 2:
         return [("matmul", {"x": "@", "y": "@1", "transpose_x": p.transposeA, "transpose_y": p.transposeB})]
     rows, columns = int(p.weightMatrixFirstDimension), int(p.weightMatrixSecondDimension)
-    weight = _weights(p.weights, [columns, rows])  # rows × columns, in column-major order
+    weight = read_weights(p.weights, [columns, rows])  # rows × columns, in column-major order
     return [("linear", {"x": "@", "weight": weight, **_optional(p.bias, p.hasBias, columns)})]
 
 
@@ -291,7 +272,7 @@ def _split(p: Any, layer: Any) -> list[_Step]:
 
 def _layer_norm(p: Any, _: Any) -> list[_Step]:
     shape = list(p.normalizedShape)
-    known = {"gamma": _weights(p.gamma, shape), "beta": _weights(p.beta, shape), "epsilon": p.eps}
+    known = {"gamma": read_weights(p.gamma, shape), "beta": read_weights(p.beta, shape), "epsilon": p.eps}
     return [("layer_norm", {"x": "@", "axes": list(range(-len(shape), 0)), **known})]
 
 
@@ -305,7 +286,7 @@ def _mvn(p: Any, _: Any) -> list[_Step]:
 def _per_channel(params: Any, shape: Any) -> Tensor:
     """Numbers for each channel, the third axis from the end; or of three axes as they are."""
     sizes = [int(size) for size in shape]
-    return _weights(params, sizes).reshape([*sizes, 1, 1] if len(sizes) == 1 else sizes)
+    return read_weights(params, sizes).reshape([*sizes, 1, 1] if len(sizes) == 1 else sizes)
 
 
 def _scale(p: Any, _: Any) -> list[_Step]:
@@ -346,18 +327,18 @@ def _one_hot(p: Any, _: Any) -> list[_Step]:
 
 
 def _constant(p: Any, _: Any) -> list[_Step]:
-    return [("identity", {"x": _weights(p.data, [int(size) for size in p.shape])})]
+    return [("identity", {"x": read_weights(p.data, [int(size) for size in p.shape])})]
 
 
 def _embedding(p: Any, _: Any) -> list[_Step]:
     """A row of the table for each index, which is the last axis, of size 1."""
-    table = _weights(p.weights, [int(p.embeddingSize), int(p.vocabSize)]).T.contiguous()
+    table = read_weights(p.weights, [int(p.embeddingSize), int(p.vocabSize)]).T.contiguous()
     steps: list[_Step] = [
         ("squeeze", {"x": "@", "axes": [-1]}),
         ("cast", {"x": "@", "dtype": "int32"}),
         ("gather", {"x": table, "indices": "@"}),
     ]
-    return [*steps, ("add", {"x": "@", "y": _weights(p.bias, [int(p.embeddingSize)])})] if p.hasBias else steps
+    return [*steps, ("add", {"x": "@", "y": read_weights(p.bias, [int(p.embeddingSize)])})] if p.hasBias else steps
 
 
 _LAYERS: dict[str, Callable[[Any, Any], list[_Step]]] = {

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from edgekit.errors import ArtifactError
 from edgekit.formats.mil.arguments import Value
+from edgekit.formats.mil.forms import Form, forms_of
 from edgekit.formats.mil.ops import KERNELS
 from edgekit.formats.mil.values import Type, type_of, value_of
 
@@ -48,13 +49,13 @@ class Op(NamedTuple):
 
 @dataclass(frozen=True)
 class MilProgram:
-    """A function of an ML program: `constants` by name, among them the weights named in `compressed`, expanded."""
+    """A function of an ML program: `constants` by name, among them the weights of `compressed`, expanded."""
 
     inputs: tuple[Variable, ...]
     outputs: tuple[str, ...]
     ops: tuple[Op, ...]
     constants: Mapping[str, Value]
-    compressed: frozenset[str]
+    compressed: Mapping[str, Form]
 
 
 def read_program(spec: Any, file: Callable[[str], bytes]) -> MilProgram:
@@ -70,7 +71,7 @@ def read_program(spec: Any, file: Callable[[str], bytes]) -> MilProgram:
     order = [feature.name for feature in spec.description.input if feature.name in inputs] or list(inputs)
     outputs = [feature.name for feature in spec.description.output if feature.name in block.outputs]
     constants: dict[str, Value] = {}
-    compressed: set[str] = set()
+    compressed: dict[str, Form] = {}
     ops = []
     for index, operation in enumerate(block.operations):
         op = _op(operation, index, constants, file)
@@ -78,12 +79,12 @@ def read_program(spec: Any, file: Callable[[str], bytes]) -> MilProgram:
             constants[op.gives[0].name] = constants[op.takes["val"][0]]
         elif op.kind.startswith("constexpr_"):
             constants |= _apply(op, constants)
-            compressed.update(variable.name for variable in op.gives)
+            compressed |= forms_of(operation, compressed)
         else:
             ops.append(op)
     return MilProgram(
         tuple(inputs[name] for name in order), tuple(outputs or block.outputs), tuple(ops), constants,
-        frozenset(compressed),
+        compressed,
     )  # fmt: skip
 
 

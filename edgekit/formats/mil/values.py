@@ -41,6 +41,15 @@ class Type(NamedTuple):
         return _WORDS.get(self.dtype, self.dtype.lower())
 
 
+def bits_of(kind: Type) -> int:
+    """Bits of an element.
+
+    >>> bits_of(Type("INT4", None)), bits_of(Type("FLOAT16", None))
+    (4, 16)
+    """
+    return _PACKED.get(kind.dtype, 8 * np.dtype(kind.numpy).itemsize)
+
+
 def type_of(value_type: Any) -> Type:
     """The type of a variable.
 
@@ -94,7 +103,7 @@ def _blob(content: bytes, offset: int, name: str) -> memoryview:
 
 def _array(data: bytes | memoryview, kind: Type, shape: tuple[int, ...]) -> np.ndarray:
     """Bytes as an array; narrow elements are unpacked to a byte each."""
-    count, bits = prod(shape), _PACKED.get(kind.dtype, 8 * np.dtype(kind.numpy).itemsize)
+    count, bits = prod(shape), bits_of(kind)
     if len(data) != (count * bits + 7) // 8:
         return _refuse(kind, shape, len(data) * 8 // bits)
     if kind.dtype not in _PACKED:

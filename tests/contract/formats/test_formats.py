@@ -5,12 +5,16 @@ from collections.abc import Sequence
 import flatbuffers
 import numpy as np
 import onnx
+import pytest
 from ai_edge_litert import schema_py_generated as schema
 from nets import ONNX_X86, TFLITE_X86
 
 from edgekit.catalog.targets import get_target
+from edgekit.compress.quantize import quantize
+from edgekit.core.recipe import Precision, Quantize
+from edgekit.models.program import Program
 from edgekit.testing.damage import DAMAGES, Damage
-from edgekit.testing.formats import FormatContract
+from edgekit.testing.formats import BadFiles, FormatContract, images, small_model
 
 HUGE = 2**31 - 1
 
@@ -62,6 +66,35 @@ class TestTensorRt(_Onnx, FormatContract):
 
 class TestCoreMl(FormatContract):
     target = get_target("coreml-apple-silicon")
+
+
+class TestCoreMlWeights(BadFiles):
+    """Weights in 4 bits, in 8, in a palette, and without their zeros."""
+
+    target = get_target("coreml-iphone-ios18")
+
+    @pytest.fixture(scope="class")
+    def program(self) -> Program:
+        layers: tuple[tuple[str, Precision], ...] = (
+            ("stem", "int4-weights"),
+            ("depth", "int8"),
+            ("head", "int8-weights"),
+        )
+        model = small_model()
+        few, thin = (model.module.get_submodule(name).weight.data for name in ("point", "down"))
+        few.copy_((few * 8).round() / 8)
+        thin[thin.abs() < thin.abs().median()] = 0
+        step = Quantize(default="fp32", layers=layers)
+        return quantize(model, step, self.target.numerics, images(32, seed=0))
+
+
+class TestCoreMlNetwork(BadFiles):
+    target = get_target("coreml-iphone-ios13")
+
+    @pytest.fixture(scope="class")
+    def program(self) -> Program:
+        step = Quantize(default="int8-weights", layers=(("depth", "fp16"), ("head", "fp32")))
+        return quantize(small_model(), step, self.target.numerics, images(32, seed=0))
 
 
 class TestVitisAi(_Onnx, FormatContract):

@@ -4,6 +4,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -20,8 +21,10 @@ from edgekit.catalog import (
 from edgekit.catalog.firmware import detectable
 from edgekit.core.device import Facts
 from edgekit.core.firmware import recognise
+from edgekit.core.recipe import Precision
 from edgekit.devices.runtimes import RUNTIMES
 from edgekit.errors import TargetError, UsageError
+from edgekit.formats.mil.deployment import lacking, level_of
 
 CHECKOUT = Path(__file__).parents[3]
 GOOD = """
@@ -47,6 +50,7 @@ HARDWARE = {
     "dpuczdx8g-b4096": ("dpu", "DPUCZDX8G_ISA1_B4096"),
     "apple-silicon": ("os", "macos"),
     "edgetpu": ("edgetpu_runtime", "14"),
+    "iphone": ("os", "ios"),
 } | {arch: ("arch", arch) for arch in ("aarch64", "armv7l", "x86_64")}
 
 
@@ -56,7 +60,7 @@ def test_every_target_reads_and_its_name_says_its_format_and_the_hardware_that_i
         hardware = next(name for name in HARDWARE if said == name or said.startswith(f"{name}-"))
         assert HARDWARE[hardware] in target.requires
         assert ("arch" in dict(target.requires)) == (target.accelerator is None)
-        assert "int8" in target.numerics.precisions
+        assert {"int8", "int8-weights"} & set(target.numerics.precisions)
     assert len(targets()) == len({(t.format, t.runtime, t.requires) for t in targets()})
 
 
@@ -84,6 +88,25 @@ def test_onnxruntime_on_x86_takes_uint8_activations_and_less_range_where_vnni_is
     assert "vnni" in target.numerics.reduce_range_without
     assert (target.limits.opset, target.limits.ir_version) == (20, 10)
     assert get_target("onnx-aarch64").numerics.activations == "int8-affine"
+
+
+def test_an_apple_target_holds_what_its_oldest_system_does_and_says_of_the_rest_why_not() -> None:
+    for target in (target for target in targets() if target.format == "coreml"):
+        held, lacks = target.numerics.precisions, dict(target.numerics.lacks)
+        for precision in get_args(Precision):
+            assert (
+                (precision in held)
+                == (lacking(precision, target.limits.deployment) is None)
+                == (precision not in lacks)
+            )
+        level = int(dict(target.requires)["os_version"].removeprefix(">="))
+        assert level_of(target.limits.deployment) == level + (3 if dict(target.requires)["os"] == "macos" else 0)
+    assert (
+        default_target(Facts(arch="aarch64", os_id="macos", os_version="14.6"), "coreml").limits.deployment == "macOS14"
+    )
+    assert (
+        default_target(Facts(arch="aarch64", os_id="macos", os_version="26.1"), "coreml").limits.deployment == "macOS15"
+    )
 
 
 def test_a_board_is_a_new_file(tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""How coremltools is made to translate ops of torch that it knows otherwise or not. In a child process."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edgekit.formats.mil.grid import Grid
+
+_QUANTIZE, _DEQUANTIZE = (f"quantized_decomposed.{word}_per_channel" for word in ("quantize", "dequantize"))
+_RESHAPES = frozenset(("aten.reshape.default", "aten.view.default", "aten._unsafe_view.default"))
+Keep = Callable[[Grid, str], Any]
+"""What becomes of a weight on its grid: a value of coremltools', called by a name."""
+
+
+def keep_weights_(keep: Keep) -> None:
+    """Makes coremltools, in this process, hand a weight that is quantized to `keep`, with the steps that torch takes.
+
+    The format's own quantize has no narrower range than its type, so weights are quantized here.
+    """
+    from coremltools.converters.mil import Builder as mb  # noqa: N813  what all call it
+    from coremltools.converters.mil import register_torch_op
+    from coremltools.converters.mil.frontend.torch.ops import _get_inputs
+
+    def quantize(context: Any, node: Any) -> None:
+        weight, scale, zero, axis, low, high = (v.val for v in _get_inputs(context, node)[:6])
+        rows = weight.reshape(scale.size, -1) if axis == 0 else weight
+        along = [-1 if i == axis else 1 for i in range(rows.ndim)]
+        steps = np.rint(rows * (np.float32(1) / scale.astype(np.float32)).reshape(along)) + zero.reshape(along)
+        steps = np.clip(steps, low, high).astype(np.int8).reshape(weight.shape)
+        context.add(mb.const(val=steps, name=node.name))
+
+    def dequantize(context: Any, node: Any) -> None:
+        steps, scale, zero, axis, _, high = (v.val for v in _get_inputs(context, node)[:6])
+        context.add(keep(Grid.of_rows(steps, scale, zero, int(axis), int(high)), node.name))
+
+    for name, function in ((_QUANTIZE, quantize), (_DEQUANTIZE, dequantize)):
+        function.__name__ = f"edgekit_{function.__name__}_per_channel"
+        register_torch_op(torch_alias=[name, name.replace(".", "::")], override=True)(function)
+
+
+def join_rows_(graph: Any) -> None:
+    """Takes the reshapes out that put what shares a scale into rows and back: a scale says itself whose it is."""
+    for node in list(graph.nodes):
+        if str(node.target) != f"{_DEQUANTIZE}.default":
+            continue
+        quantize = node.args[0]
+        before, after = quantize.args[0], next(iter(node.users), None)
+        if str(before.target) in _RESHAPES and after is not None and str(after.target) in _RESHAPES:
+            quantize.update_arg(0, before.args[0])
+            for user in list(node.users):
+                user.replace_all_uses_with(node)
+            for changed in (quantize, node):
+                changed.meta["val"] = changed.meta["val"].reshape(before.args[0].meta["val"].shape)
+    graph.eliminate_dead_code()
+
+
+def keep_gelus_form_() -> None:
+    """Makes coremltools, in this process, see which GELU is meant: 9.0 takes every one of a program to be exact."""
+    from coremltools.converters.mil import Builder as mb  # noqa: N813
+    from coremltools.converters.mil import register_torch_op
+    from coremltools.converters.mil.frontend.torch.ops import _get_inputs
+
+    def gelu(context: Any, node: Any) -> None:
+        form = (node.kwinputs or {}).get("approximate", ("none",))[0]
+        mode = "TANH_APPROXIMATION" if form == "tanh" else "EXACT"
+        context.add(mb.gelu(x=_get_inputs(context, node)[0], mode=mode, name=node.name))
+
+    register_torch_op(override=True)(gelu)
