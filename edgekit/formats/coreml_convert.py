@@ -87,7 +87,7 @@ def _write(program: "Program", path: Path) -> None:
 
     from edgekit.formats.mil.mlpackage import write_package
 
-    exported = program.exported.run_decompositions({})
+    exported = program.exported.run_decompositions(recurrent_steps())
     say_strides_(exported.graph)
     try:
         model = ct.convert(
@@ -101,6 +101,15 @@ def _write(program: "Program", path: Path) -> None:
     _name_(spec, program)
     spec.description.metadata.userDefined.pop(_DATE, None)
     write_package(spec, Path(model.weights_dir) if model.weights_dir else None, path)
+
+
+def recurrent_steps() -> dict[Any, Any]:
+    """How recurrent layers are written out step by step: coremltools knows them in traces alone."""
+    import torch
+
+    aten = torch.ops.aten
+    kinds = (aten.gru.input, aten.lstm.input, aten.rnn_tanh.input, aten.rnn_relu.input)
+    return dict(torch._decomp.get_decompositions(kinds))
 
 
 def say_strides_(graph: Any) -> None:
