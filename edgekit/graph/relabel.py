@@ -40,8 +40,9 @@ def _shift_(graph: ir.Graph, node: ir.Node, index: int, value: ir.Value | None) 
 def clip_behind_quantize_(model: ir.Model) -> ir.Model:
     """Moves a ReLU or ReLU6 in front of a quantize behind it, as a Clip of integers that takes over its name.
 
-    The numbers are the same. Where the zero point is not the type's least value a quantize does not absorb the ReLU, and onnxruntime would run
-    the layer in front of it in float: symmetric ones, and those that share their scale with values below zero.
+    The numbers are the same. Where the zero point is not the type's least value a quantize does not absorb the ReLU,
+    and onnxruntime would run the layer in front of it in float: symmetric ones, and those that share their scale with
+    values below zero.
     """
     for node in list(model.graph):
         relu = made_by(node.inputs[0], "Relu", "Clip") if node.op_type == "QuantizeLinear" else None
