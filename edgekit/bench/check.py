@@ -158,7 +158,7 @@ def off(spec: LayerSpec, got: np.ndarray, exact: np.ndarray, *, quantized: bool)
 
 
 def _is_wrong(found: Off, spec: LayerSpec, *, quantized: bool) -> bool:
-    rms_bound, _ = band(spec.rounding, quantized=quantized, in_steps=bool(spec.step))
+    rms_bound, _ = band(spec.rounding, spec.rounding_most, quantized=quantized, in_steps=bool(spec.step))
     if not quantized:
         return found.rms > rms_bound or found.most > rms_bound
     return (

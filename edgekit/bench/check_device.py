@@ -51,7 +51,7 @@ def outputs_on(bench: Bench, form: Form, vectors: Vectors, checked: Checked) -> 
         wanted = np.concatenate([sampled(b, spec, batches) for b in whole.reshape(-1, *spec.shape)])
         one = unit(whole, spec.step)
         apart = np.abs(ours.astype(np.float64) - wanted) / one if ours.shape == wanted.shape else np.full(1, np.inf)
-        most_rms, most = band(spec.rounding, quantized=vectors.quantized, in_steps=bool(spec.step))
+        most_rms, most = band(spec.rounding, spec.rounding_most, quantized=vectors.quantized, in_steps=bool(spec.step))
         if not (rms(apart) <= most_rms and apart.max() <= most):
             text = (
                 f"up to {apart.max():.3g} LSB off, RMS {rms(apart):.3g}: want at most {most:.3g} and RMS {most_rms:.3g}"
@@ -104,5 +104,5 @@ def _of_output(index: int, vectors: Vectors, batch: int) -> LayerSpec:
     name = f"output {index}"
     return LayerSpec(
         name=name, op="output", module="", call=name, value=name, shape=shape, axis=len(shape) - 1,
-        step=vectors.steps[index], rounding=vectors.rounding[index],
+        step=vectors.steps[index], rounding=vectors.rounding[index], rounding_most=vectors.most[index],
     )  # fmt: skip

@@ -53,7 +53,7 @@ class OnnxFormat:
 
     def lower(self, program: "Program", target: Target, folder: Path) -> Path:
         """As `Format.lower`; TargetError if an op is newer than the target's opset."""
-        return self._write(self._exported(program, target).clone(), program, target, folder)
+        return self._write(self._exported(program, target).clone(), program, program.int8, target, folder)
 
     def mixes(
         self, program: "Program", int8_sets: Sequence[frozenset[str]], target: Target, folder: Path
@@ -67,23 +67,29 @@ class OnnxFormat:
         return tuple(
             self._write(
                 mix(full, bypassed_in(program, int8), float_parameters(program, int8)),
-                program, target, folder / digest(sorted(int8))[:16],
+                program, int8, target, folder / digest(sorted(int8))[:16],
             )
             for int8 in int8_sets
         )  # fmt: skip
 
-    def check(self, model: "onnx_ir.Model", program: "Program", target: Target) -> None:
-        """Returns if the target's runtime has every op of the file: onnxruntime has all of its opset."""
+    def check(self, model: "onnx_ir.Model", program: "Program", int8: frozenset[str], target: Target) -> None:
+        """Returns if the target's runtime has every op of the file: onnxruntime has all of its opset.
 
-    def _write(self, model: "onnx_ir.Model", program: "Program", target: Target, folder: Path) -> Path:
+        The file is the mix of `program` with these layers in int8.
+        """
+
+    def _write(
+        self, model: "onnx_ir.Model", program: "Program", int8: frozenset[str], target: Target, folder: Path
+    ) -> Path:
         from edgekit.graph.finish import finish_
+        from edgekit.graph.written import forget_places_
 
         inputs, outputs = (tuple(t.name for t in tensors) for tensors in (program.spec.inputs, program.spec.outputs))
         finish_(model, target, inputs, outputs)
-        self.check(model, program, target)
+        self.check(model, program, int8, target)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "model.onnx"
-        require("onnx_ir", extra=self.extra).save(model, path)
+        require("onnx_ir", extra=self.extra).save(forget_places_(model), path)
         return path
 
     def _exported(self, program: "Program", target: Target) -> "onnx_ir.Model":

@@ -64,7 +64,7 @@ def wrap(model_file: Path, target: Target, folder: Path) -> Artifact:
     given = tuple(answer.arrays[f"in_{i}"] for i in range(len(inputs)))
     made = tuple(answer.arrays[f"out_{i}"] for i in range(len(answer.arrays) - len(inputs)))
     floats = (0.0,) * len(made)
-    vectors = Vectors(given, made, floats, quantized=True, rounding=floats)
+    vectors = Vectors(given, made, floats, quantized=True, rounding=floats, most=floats)
     batch = inputs[0].shape[0]
     outputs = tuple(
         TensorSpec(name=f"out_{i}", shape=(batch, *array.shape[1:]), dtype=str(array.dtype))

@@ -26,14 +26,16 @@ class TensorRtFormat(OnnxFormat):
     name = "tensorrt"
     proof = "verified on this computer but for what the device builds of it, which was not run here"
 
-    def check(self, model: "onnx_ir.Model", program: "Program", target: Target) -> None:
+    def check(self, model: "onnx_ir.Model", program: "Program", int8: frozenset[str], target: Target) -> None:
         """Raises: ConvertError naming an op that the target's TensorRT does not have; TargetError if it names none."""
+        from edgekit.graph.written import written_at
+
         version = dict(target.requires).get("tensorrt")
         if version is None:
             raise TargetError(f"target {target.name}: [requires] wants tensorrt, the version that builds the engine")
         for node in model.graph:
             if (why := lacks(node.op_type, version)) is not None:
-                where = f"model {program.spec.name}, node {node.name}"
+                where = f"model {program.spec.name}, {written_at(node)}op {node.op_type}"
                 raise ConvertError(f"{where}: {why}: write it with other torch calls")
 
     def remarks(self, path: Path) -> tuple[str, ...]:

@@ -125,12 +125,12 @@ def _write(program: "Program", path: Path) -> None:
     import litert_torch
     from litert_torch.quantize.quant_config import QuantConfig
 
-    from edgekit.formats.tflite_joins import keep_joins_
+    from edgekit.formats.tflite_joins import keep_floats_
 
     keep_float_edges_()
     config = QuantConfig(pt2e_quantizer=_Static()) if program.int8 else None
     try:
-        module = keep_joins_(program.exported.module(check_guards=False))
+        module = keep_floats_(program.exported.module(check_guards=False))
         litert_torch.convert(module, program.exported.example_inputs[0], quant_config=config).export(str(path))
     except Exception as error:
         raise ConvertError(f"model {program.spec.name} cannot be written as TFLite: {_reason(error)}") from error

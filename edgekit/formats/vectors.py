@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 COUNT = 8
 """Batches in an artifact."""
+OLD_MOST = 4.0
+"""What vectors written before `most` was measured are taken to have, in their `rounding`."""
 LEVELS = 255
 """Steps of an int8 scale."""
 
@@ -25,7 +27,7 @@ class Vectors(NamedTuple):
 
     `steps`: one LSB of each output, 0 where it is float. `quantized`: as `Program.quantized`: float outputs too move in
     steps. `rounding`: how far each output is moved by summing in float32 instead of float64: RMS, in LSB,
-    or in 255ths of the range where the output is float.
+    or in 255ths of the range where the output is float. `most`: how far the value is that is moved most.
     """
 
     inputs: tuple[np.ndarray, ...]
@@ -33,6 +35,7 @@ class Vectors(NamedTuple):
     steps: tuple[float, ...]
     quantized: bool
     rounding: tuple[float, ...]
+    most: tuple[float, ...]
 
 
 def make_vectors(program: "Program", samples: Samples | None = None, seed: int = 0) -> Vectors:
@@ -47,8 +50,9 @@ def make_vectors(program: "Program", samples: Samples | None = None, seed: int =
     outputs = reference_outputs(program, inputs)
     steps = tuple(step or 0.0 for step in output_steps(program))
     pairs = zip(_outputs_in_float32(program, inputs), outputs, steps, strict=True)
-    rounding = tuple(rms((rough - exact) / unit(exact, step)) for rough, exact, step in pairs)
-    return Vectors(inputs, outputs, steps, program.quantized, rounding)
+    moved = [np.abs(rough - exact) / unit(exact, step) for rough, exact, step in pairs]
+    most = tuple(float(move.max(initial=0.0)) for move in moved)
+    return Vectors(inputs, outputs, steps, program.quantized, tuple(map(rms, moved)), most)
 
 
 def unit(wanted: np.ndarray, step: float) -> float:
@@ -122,11 +126,12 @@ def _shapes(inputs: list[tuple[tuple[int, ...], str]]) -> str:
 
 
 def write_vectors(path: Path, vectors: Vectors) -> None:
-    """Writes an .npz: in_0, …, out_0, …, step_0, … (one LSB of that output; 0 where it is float), rounding_0, …"""
+    """Writes an .npz: in_0, …, out_0, …, step_0, … (one LSB; 0 where it is float), rounding_0, …, most_0, …"""
     arrays = {f"in_{i}": a for i, a in enumerate(vectors.inputs)}
     arrays |= {f"out_{i}": a for i, a in enumerate(vectors.outputs)}
     arrays |= {f"step_{i}": np.asarray(step) for i, step in enumerate(vectors.steps)}
     arrays |= {f"rounding_{i}": np.asarray(share) for i, share in enumerate(vectors.rounding)}
+    arrays |= {f"most_{i}": np.asarray(most) for i, most in enumerate(vectors.most)}
     np.savez(path, quantized=np.asarray(vectors.quantized), **arrays)  # type: ignore[arg-type]
 
 
@@ -141,10 +146,11 @@ def read_vectors(path: Path) -> Vectors:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
         raise ArtifactError(f"{path.name}: cannot be read as test vectors: {error}") from None
     inputs, outputs, steps, rounding = (_numbered(arrays, stem) for stem in ("in", "out", "step", "rounding"))
-    if not inputs or not len(outputs) == len(steps) == len(rounding) > 0:
+    most = _numbered(arrays, "most") or tuple(OLD_MOST * value for value in rounding)
+    if not inputs or not len(outputs) == len(steps) == len(rounding) == len(most) > 0:
         raise ArtifactError(f"{path.name}: want in_0, out_0, step_0, rounding_0, got {', '.join(arrays) or 'nothing'}")
-    floats = tuple(tuple(float(value) for value in values) for values in (steps, rounding))
-    return Vectors(inputs, outputs, floats[0], bool(arrays.get("quantized", True)), floats[1])
+    floats = tuple(tuple(float(value) for value in values) for values in (steps, rounding, most))
+    return Vectors(inputs, outputs, floats[0], bool(arrays.get("quantized", True)), *floats[1:])
 
 
 def _numbered(arrays: dict[str, np.ndarray], stem: str) -> tuple[np.ndarray, ...]:

@@ -28,11 +28,12 @@ class VitisAiFormat(OnnxFormat):
     extra = "vitis"
     proof = "verified on this computer, not run on a DPU"
 
-    def check(self, model: "onnx_ir.Model", program: "Program", target: Target) -> None:
+    def check(self, model: "onnx_ir.Model", program: "Program", int8: frozenset[str], target: Target) -> None:
         """Raises: ConvertError naming what the target's DPU cannot run; TargetError if it names none."""
         from edgekit.formats.dpu.ops import broken_rules
 
-        broken = broken_rules(model, arch_of(target))
+        left = frozenset(program.layers) - int8
+        broken = broken_rules(model, arch_of(target), left) if int8 else ()
         if broken:
             more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
             raise ConvertError(f"model {program.spec.name}, {broken[0]}, or leave it in fp32, on the processor{more}")

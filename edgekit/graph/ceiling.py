@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from edgekit.errors import TargetError
 from edgekit.graph.values import constant
+from edgekit.graph.written import written_at
 
 LEAST_OPSET = 13
 """Below it, softmax, q/dq per channel and ReduceSum mean something else."""
@@ -42,9 +43,7 @@ def _rewrite_(node: ir.Node, have: int, opset: int) -> None:
     if node.op_type.startswith("Reduce") and len(node.inputs) > len(old.inputs):
         _axes_to_attribute_(node, opset)
     for name in [n for n in node.attributes if n not in old.attributes]:
-        default = new.attributes[name].default_value if name in new.attributes else None
-        same = default is not None and onnx.helper.get_attribute_value(default) == node.attributes[name].value
-        if not same and not _says_nothing(node, node.attributes[name]):
+        if not _is_default(node.attributes[name], new) and not _says_nothing(node, node.attributes[name]):
             raise TargetError(_refusal(node, opset, f"has no attribute {name}"))
         del node.attributes[name]
     if len(node.inputs) > len(old.inputs) and not _variadic(old):
@@ -58,6 +57,15 @@ def _axes_to_attribute_(node: ir.Node, opset: int) -> None:
     node.resize_inputs(1)
     if axes.size:
         node.attributes["axes"] = ir.AttrInt64s("axes", [int(a) for a in np.ravel(axes)])
+
+
+def _is_default(attribute: ir.Attr, schema: onnx.defs.OpSchema) -> bool:
+    """Whether an attribute says what its absence says."""
+    known = schema.attributes.get(attribute.name)
+    if known is None or not known.default_value.name:
+        return False
+    value = onnx.helper.get_attribute_value(known.default_value)
+    return bool((value.decode() if isinstance(value, bytes) else value) == attribute.value)
 
 
 def _says_nothing(node: ir.Node, attribute: ir.Attr) -> bool:
@@ -88,4 +96,5 @@ def _prove(model: ir.Model, opset: int) -> None:
 
 
 def _refusal(node: ir.Node, opset: int, why: str) -> str:
-    return f"op {node.op_type} ({node.name}) cannot be written in opset {opset}, the target's ceiling: it {why} there"
+    ceiling = f"cannot be written in opset {opset}, the target's ceiling"
+    return f"{written_at(node)}op {node.op_type} {ceiling}: it {why} there"

@@ -2,7 +2,6 @@
 
 import onnx_ir as ir
 from onnx_ir.passes.common import (
-    ClearMetadataAndDocStringPass,
     DeduplicateInitializersPass,
     IdentityEliminationPass,
     LiftConstantsToInitializersPass,
@@ -16,13 +15,14 @@ from edgekit.graph.floats import keep_float_
 from edgekit.graph.fold import fold_weights_, pad_inside_, pool_globally_, split_by_sizes_
 from edgekit.graph.relabel import clip_behind_quantize_, drop_clipped_relus_, relabel_uint8_
 from edgekit.graph.values import drop_unused_
+from edgekit.graph.written import keep_places_
 
 
 def settle_(model: ir.Model) -> ir.Model:
     """The file as torch's exporter writes it, with what is constant computed and every q/dq under its own name."""
     optimizer.fold_constants(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    ClearMetadataAndDocStringPass()(model)
+    keep_places_(model)
     split_by_sizes_(model)
     return drop_unused_(model)
 
@@ -37,7 +37,7 @@ def finish_(model: ir.Model, target: Target, inputs: tuple[str, ...], outputs: t
     pad_inside_(model)
     if target.numerics.scales == "power-of-two":
         int8_biases_(model)
-    if target.numerics.activations == "int8-symmetric" and target.runtime == "onnxruntime":
+    if target.runtime == "onnxruntime":
         clip_behind_quantize_(model)
     if target.numerics.activations == "uint8-affine" or _is_symmetric_on_x86(target):
         relabel_uint8_(model)

@@ -38,10 +38,11 @@ def _shift_(graph: ir.Graph, node: ir.Node, index: int, value: ir.Value | None) 
 
 
 def clip_behind_quantize_(model: ir.Model) -> ir.Model:
-    """Moves a ReLU or ReLU6 in front of a symmetric quantize behind it, as a Clip of integers: the same numbers.
+    """Moves a ReLU or ReLU6 in front of a quantize behind it, as a Clip of integers that takes over its name.
 
-    Where the zero point is not the type's least value a quantize does not absorb the ReLU, and onnxruntime would run
-    the layer in front of it in float.
+    The numbers are the same. Where the zero point is not the type's least value a quantize does not absorb the ReLU,
+    and onnxruntime would run the layer in front of it in float: symmetric ones, and those that share their scale with
+    values below zero.
     """
     for node in list(model.graph):
         relu = made_by(node.inputs[0], "Relu", "Clip") if node.op_type == "QuantizeLinear" else None
@@ -51,11 +52,13 @@ def clip_behind_quantize_(model: ir.Model) -> ir.Model:
         if bounds is None or relu.outputs[0] in model.graph.outputs:
             continue
         node.replace_input_with(0, relu.inputs[0])
-        steps = node.outputs[0]
+        steps, name = node.outputs[0], node.outputs[0].name
         takers = [use for use in steps.uses() if use.node is not node]
-        names = [f"{steps.name}_{side}" for side in ("least", "most")]
+        names = [f"{name}_{side}" for side in ("least", "most")]
         limits = [add_constant_(model.graph, n, b) for n, b in zip(names, bounds, strict=True)]
-        clipped = insert_behind_(node, "Clip", [steps, *limits], f"{steps.name}_clipped")
+        steps.name = f"{name}_unclipped"
+        clipped = insert_behind_(node, "Clip", [steps, *limits], f"{name}_clip")
+        clipped.name = name
         for use in takers:
             use.node.replace_input_with(use.idx, clipped)
     return drop_unused_(model)

@@ -72,8 +72,18 @@ def export_program(module: nn.Module, example: tuple[Tensor, ...], name: str) ->
 def written_at(node: torch.fx.Node) -> str:
     """The user's code that a node of a program comes from: "blocks.0 (Block), model.py:12 in forward: `the line`: "."""
     modules = [entry for entry in (node.meta.get("nn_module_stack") or {}).values() if entry[0]]
-    place = f"{modules[-1][0]} ({str(modules[-1][1]).rpartition('.')[2]}), " if modules else ""
-    frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)\n\s*(.*)', node.meta.get("stack_trace") or "")
+    path, kind = modules[-1] if modules else ("", "")
+    return place_in_words(str(path), str(kind), node.meta.get("stack_trace") or "")
+
+
+def place_in_words(module: str, kind: str, stack_trace: str) -> str:
+    """A module ("" is the model itself), the name of its class and the last of the user's lines in a stack trace.
+
+    >>> place_in_words("head", "torch.nn.Linear", 'File "/home/me/net.py", line 7, in forward\\n    y = self.head(x)')
+    'head (Linear), net.py:7 in forward: `y = self.head(x)`: '
+    """
+    place = f"{module} ({kind.rpartition('.')[2]}), " if module else ""
+    frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)\n\s*(.*)', stack_trace)
     own = [frame for frame in frames if "site-packages" not in frame[0]]
     if not own:
         return place

@@ -1,6 +1,7 @@
 """The ops of a QDQ file as a DPU sees them, and whether all of them run there in one go."""
 
 import math
+from collections.abc import Set
 from typing import Any
 
 import onnx_ir as ir
@@ -10,6 +11,7 @@ from edgekit.core.dpu import DpuArch
 from edgekit.formats.dpu.rules import ACTIVATIONS, DpuOp, Kind, violations
 from edgekit.formats.violation import Violation
 from edgekit.graph.values import constant, made_by, readers, scale_and_zero
+from edgekit.graph.written import written_at
 
 _KINDS: dict[str, Kind] = {
     "Conv": "conv", "ConvTranspose": "transposed", "Gemm": "linear", "Add": "add", "Mul": "mul",
@@ -18,24 +20,34 @@ _KINDS: dict[str, Kind] = {
 }  # fmt: skip
 _LINKS = ("QuantizeLinear", "DequantizeLinear")
 _LAYERS = ("conv", "depthwise", "transposed", "linear")
+_WITH_WEIGHT = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
-def broken_rules(model: ir.Model, arch: DpuArch) -> tuple[Violation, ...]:
-    """Why the file is not one program of a DPU; none if it is.
+def broken_rules(model: ir.Model, arch: DpuArch, left: Set[str]) -> tuple[Violation, ...]:
+    """Why the file is not one program of a DPU; none if it is. `left` are the layers that a recipe left in float.
 
-    An op that no DPU op comes before, or none behind, is the processor's: it cuts nothing in two. Where layers are
-    float, because a recipe left them so, the processor has part of the file anyway, and only int8 layers are looked at.
+    An op that no DPU op comes before, or none behind, is the processor's, unless it is an int8 layer: it cuts nothing
+    in two. Where a recipe left layers in float the processor has part of the file anyway, and only int8 layers are
+    looked at.
     """
     graph = ShapeInferencePass()(model.clone()).model.graph
     ops = {node: _op(node) for node in graph if node.op_type not in _LINKS and not _is_merged(node)}
-    if any(_is_float_layer(node) for node in ops):
-        seen = [op for node, op in ops.items() if op.kind in _LAYERS and not _is_float_layer(node)]
+    if any(_is_float_layer(node) and _name(node) in left for node in ops):
+        seen = [op for node, op in ops.items() if _is_layer(node) and not _is_float_layer(node)]
         return tuple(v for op in seen for v in violations(op, arch))
-    found = {node: broken for node, op in ops.items() if (broken := violations(op, arch))}
+    found = {node: broken for node, op in ops.items() if (broken := _in_float(node) or violations(op, arch))}
     runs = {node for node in ops if node not in found}
     behind, before = _reach(graph, runs, forward=True), _reach(graph, runs, forward=False)
-    layers = {node for node in found if ops[node].kind in _LAYERS}
+    layers = set(filter(_is_layer, found))
     return tuple(v for node in found if node in layers or (node in behind and node in before) for v in found[node])
+
+
+def _in_float(node: ir.Node) -> tuple[Violation, ...]:
+    """What is wrong with a layer of a kind that stays float in every program."""
+    if not _is_float_layer(node):
+        return ()
+    rewrite = "write it as an upsampling and a convolution"
+    return (Violation(layer=_name(node), rule="float layer", value=node.op_type, limit="int8 alone", rewrite=rewrite),)
 
 
 def _reach(graph: ir.Graph, runs: set[ir.Node], *, forward: bool) -> set[ir.Node]:
@@ -62,8 +74,8 @@ def _op(node: ir.Node) -> DpuOp:
     if kind in _LAYERS:
         attributes |= _channels(node, kind)
     shifts: dict[str, Any] = _shifts(node, kind, last)
-    name = _name(node) if kind in _LAYERS else node.name or node.op_type
-    return DpuOp(name=name, op=node.op_type, kind=kind, activation=activation, **attributes, **shifts)
+    name = _name(node) if _is_layer(node) else written_at(node).removesuffix(": ") or node.op_type
+    return DpuOp(name=name, op=_word(node), kind=kind, activation=activation, **attributes, **shifts)
 
 
 def _kind(node: ir.Node) -> Kind:
@@ -87,8 +99,19 @@ def _weight(node: ir.Node) -> tuple[int, ...] | None:
     return None if array is None else array.shape
 
 
+def _is_layer(node: ir.Node) -> bool:
+    """Whether an op has a weight, be it int8 or float."""
+    return node.op_type in _WITH_WEIGHT and _weight(node) is not None
+
+
 def _is_float_layer(node: ir.Node) -> bool:
-    return node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul") and constant(node.inputs[1]) is not None
+    return node.op_type in _WITH_WEIGHT and constant(node.inputs[1]) is not None
+
+
+def _word(node: ir.Node) -> str:
+    """What an op is called in a message: a DPU has no convolution but those of two dimensions."""
+    weight = _weight(node) if node.op_type in ("Conv", "ConvTranspose") else None
+    return node.op_type if weight is None or len(weight) == 4 else f"{node.op_type} of {len(weight) - 2} dimension(s)"
 
 
 def _is_merged(node: ir.Node) -> bool:

@@ -72,7 +72,8 @@ _Broken = Iterator[tuple[str, str, str, str]]
 
 def _broken(op: DpuOp, arch: DpuArch) -> _Broken:
     if op.kind == "other":
-        yield "op", op.op, "no engine for it", "use convolutions, ReLU, additions and poolings, or cut the model there"
+        rewrite = "use convolutions of two dimensions, ReLU, additions and poolings, or cut the model there"
+        yield "op", op.op, "no engine for it", rewrite
         return
     if op.activation is not None and op.activation not in ACTIVATIONS.get(op.kind, ()):
         has = ", ".join(ACTIVATIONS.get(op.kind, ())) or "none behind such an op"

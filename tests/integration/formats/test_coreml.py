@@ -180,6 +180,26 @@ def test_whole_numbers_go_in_and_out(tmp_path: Path) -> None:
     assert np.array_equal(run_model("coreml", path, (inputs,))[0], wanted)
 
 
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.lstm = nn.GRU(8, 12, 2, batch_first=True), nn.LSTM(12, 6, batch_first=True, bidirectional=True)
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y, state = self.gru(x, state)
+        return self.lstm(y)[0], state
+
+
+@slow
+def test_recurrent_layers_are_written_step_by_step(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    given = torch.randn(1, 5, 8), torch.randn(2, 1, 12)
+    model = capture(Recurrent(), given, "recurrent")
+    got = run_model("coreml", FORMAT.lower(export(model), MAC, tmp_path), tuple(x.numpy() for x in given))
+    for g, w in zip(got, model.module(*given), strict=True):
+        assert np.abs(g - w.detach().numpy()).max() < 1e-6
+
+
 def test_an_op_that_cannot_be_converted_is_named_with_its_source_line(tmp_path: Path) -> None:
     class Inner(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

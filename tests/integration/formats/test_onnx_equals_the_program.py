@@ -74,6 +74,26 @@ def test_no_int8_layer_is_run_in_float(name: str, tmp_path: Path) -> None:
     assert not {"Conv", "FusedConv", "Gemm", "MatMul"} & set(ops)
 
 
+class Beside(nn.Module):
+    """What a ReLU makes lies beside values below zero: they share a scale, whose zero point is not the least step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.other, self.last = nn.Conv2d(1, 8, 3), nn.Conv2d(1, 8, 3), nn.Conv2d(16, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.cat((F.relu(self.first(x)), self.other(x)), 1))
+
+
+def test_a_layer_whose_relu_the_quantize_does_not_absorb_is_int8_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    program = int8(capture(Beside(), (torch.randn(1, 1, 16, 16),), "beside"))
+    path = FORMAT.lower(program, ONNX_X86, tmp_path)
+    assert compiled(path, tmp_path)["QLinearConv"] == 3
+    inputs = noise(16, seed=1).inputs
+    assert np.array_equal(FORMAT.run(path, inputs)[0], reference_outputs(program, inputs)[0])
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_a_mix_of_the_file_is_the_file_of_that_recipe(name: str, tmp_path: Path) -> None:
     model = net(name)

@@ -135,9 +135,40 @@ class Tailed(nn.Module):
 
 
 def test_an_op_of_the_processor_between_two_of_the_dpu_is_refused_and_behind_the_last_is_not(tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match=r"model m, .*: op .*, a DPU has no engine for it"):
+    line = r"norm \(GroupNorm\), test_vitis_ai.py:\d+ in forward: `.*`"
+    with pytest.raises(ConvertError, match=rf"^model m, {line}: op .*, a DPU has no engine for it"):
         FORMAT.lower(xint8(*captured(Normed(), 1, 12, 12)), TARGET, tmp_path)
     assert FORMAT.lower(xint8(*captured(Tailed(), 1, 12, 12)), TARGET, tmp_path).is_file()
+
+
+class Waves(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv1d(1, 8, 3), nn.Conv1d(8, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.relu(self.first(x)))
+
+
+def test_a_net_of_which_a_dpu_runs_nothing_is_refused_by_its_first_layer(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match=r"^model m, first: op Conv of 1 dimension\(s\), a DPU has no engine for it"):
+        FORMAT.lower(xint8(*captured(Waves(), 1, 32)), TARGET, tmp_path)
+
+
+class Grown(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.up, self.last = nn.Conv2d(1, 8, 3), nn.ConvTranspose2d(8, 8, 2, 2), nn.Conv2d(8, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.relu(self.up(torch.relu(self.first(x)))))
+
+
+def test_a_layer_that_stays_float_in_every_program_is_no_choice_of_a_recipe(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConvertError, match=r"^model m, up: float layer ConvTranspose, a DPU has int8 alone: write it as"
+    ):
+        FORMAT.lower(xint8(*captured(Grown(), 1, 12, 12)), TARGET, tmp_path)
 
 
 def test_numerics_that_no_dpu_has_are_refused() -> None:

@@ -63,15 +63,22 @@ def test_named_samples_that_do_not_fit_are_refused_in_one_line() -> None:
 
 
 def test_vectors_come_back_as_they_were_written_and_equal_ones_are_equal_bytes(tmp_path: Path) -> None:
-    vectors = Vectors(vector_inputs(SPEC), (np.ones((16, 1), np.float32),), (0.25,), quantized=True, rounding=(0.5,))
+    outputs = (np.ones((16, 1), np.float32),)
+    vectors = Vectors(vector_inputs(SPEC), outputs, (0.25,), quantized=True, rounding=(0.5,), most=(3.0,))
     for name in ("a.npz", "b.npz"):
         write_vectors(tmp_path / name, vectors)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     back = read_vectors(tmp_path / "a.npz")
-    assert (back.steps, back.quantized, back.rounding) == ((0.25,), True, (0.5,))
+    assert (back.steps, back.quantized, back.rounding, back.most) == ((0.25,), True, (0.5,), (3.0,))
     for one, other in zip((*vectors.inputs, *vectors.outputs), (*back.inputs, *back.outputs), strict=True):
         assert one.dtype == other.dtype
         assert np.array_equal(one, other)
+
+
+def test_vectors_written_before_the_largest_move_was_measured_are_read(tmp_path: Path) -> None:
+    ends = {"in_0": np.ones(2), "out_0": np.ones(2), "step_0": np.asarray(0.1), "rounding_0": np.asarray(0.5)}
+    np.savez(tmp_path / "old.npz", **ends)
+    assert read_vectors(tmp_path / "old.npz").most == (2.0,)
 
 
 def test_a_file_that_holds_no_vectors_is_refused(tmp_path: Path) -> None:

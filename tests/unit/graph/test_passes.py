@@ -100,6 +100,7 @@ def test_a_relu_moves_behind_a_quantize_as_integers(bounds: tuple[float, float] 
     ends = [constant("low", bounds[0]), constant("high", bounds[1])] if bounds else []
     model = unchanged(file([relu, *quantizes("r", "y")], [*grid(0.025, zero), *ends]), clip_behind_quantize_)
     assert [node.op_type for node in model.graph] == ["QuantizeLinear", "Clip", "DequantizeLinear"]
+    assert [node.outputs[0].name for node in model.graph] == ["y_q_unclipped", "y_q", "y"], "the Clip has the name"
     unchanged(model, relabel_uint8_)
 
 
@@ -242,10 +243,22 @@ def test_what_an_older_opset_writes_otherwise_is_rewritten() -> None:
     assert np.array_equal(outputs(model), before)
 
 
+def test_what_an_older_opset_does_anyway_is_left_unsaid() -> None:
+    twice = helper.make_node(
+        "Resize", ["x", "", "scales"], ["y"], mode="nearest", keep_aspect_ratio_policy="stretch", antialias=0,
+        coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+    )  # fmt: skip
+    model = file([twice], [constant("scales", [1.0, 1.0, 2.0, 2.0])])
+    before = outputs(model)
+    keep_ceiling_(model, opset=17, ir_version=8)
+    assert "keep_aspect_ratio_policy" not in next(iter(model.graph)).attributes
+    assert np.array_equal(outputs(model), before)
+
+
 @pytest.mark.parametrize(
     ("node", "said"),
     [
-        (helper.make_node("Gelu", ["x"], ["y"], name="g"), r"op Gelu \(g\).*opset 17.*newer"),
+        (helper.make_node("Gelu", ["x"], ["y"], name="g"), r"^node g: op Gelu cannot.*opset 17.*newer"),
         (helper.make_node("AveragePool", ["x"], ["y"], name="a", kernel_shape=[2, 2], dilations=[2, 2]), "dilations"),
     ],
 )
