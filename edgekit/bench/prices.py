@@ -17,7 +17,7 @@ from edgekit.core.price import OpPrice, OpSignature, TracedOp
 TRACE_ERROR = 0.04
 """The share by which a traced op's time is taken to be off, at least: runs of one op in one graph differ by that."""
 
-WEIGHTED = ("Conv", "Gemm", "MatMul")
+WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
 """How the kinds of ops with weights end."""
 
 NEIGHBOURS = 3

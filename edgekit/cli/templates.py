@@ -34,7 +34,7 @@ minutes = 60
 epochs = 1.0                            # of fine-tuning one candidate
 
 [compress]
-precision = true                        # float32 or int8, layer by layer
+precision = true                        # float32 or int8, of the kind that is better, layer by layer
 width = true                            # channels, group by group
 ranges = "minmax"                       # or "percentile" or "mse"
 rounding = "nearest"                    # or "gptq": weights together, by what their layers take on calibration

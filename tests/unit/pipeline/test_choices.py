@@ -100,6 +100,19 @@ def test_without_width_or_precision_the_other_one_is_left(target: Target) -> Non
     assert space.groups
 
 
+def test_both_ways_of_int8_are_offered_where_the_target_holds_them_and_layers_say_their_sort(target: Target) -> None:
+    numerics = msgspec.structs.replace(target.numerics, precisions=("fp32", "fp16", "int8", "int8-dynamic"))
+    held = msgspec.structs.replace(target, numerics=numerics)
+    space = space_of(job_of(Residual(), Compress(frozen=("stem",))), held)
+    assert space.precisions == ("int8", "int8-dynamic")
+    assert [(layer.precisions[1:], layer.sort) for layer in space.layers] == [
+        ((), "conv"), *[(space.precisions, "conv")] * 2, (space.precisions, "linear"),
+    ]  # fmt: skip
+    numerics = msgspec.structs.replace(target.numerics, precisions=("fp32", "int8"))
+    old = space_of(job_of(Residual()), msgspec.structs.replace(target, numerics=numerics))
+    assert b"sort" not in msgspec.json.encode(old), "a study of a target with one int8 has the key that it had"
+
+
 def test_nothing_to_choose_is_an_error_that_says_why(target: Target) -> None:
     with pytest.raises(TargetError, match="nothing to choose"):
         space_of(job_of(Residual(), Compress(width=False, precision=False)), target)
