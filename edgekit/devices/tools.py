@@ -39,7 +39,7 @@ def find_program(transport: Transport, device: Device, facts: Facts, name: str, 
     Raises: DeviceError if it is not there, or is for another processor, with how to get it; as `Transport.run`.
     """
     found = ask(
-        transport, "tool", (device.root, name, "", *_candidates(device, facts, name)), doing=f"looking for {name}"
+        transport, "tool", (device.root, name, "", *candidates(device, facts, name)), doing=f"looking for {name}"
     )
     if "path" not in found:
         given = dict(device.tools).get(name)
@@ -120,7 +120,8 @@ def _pinned(found: dict[str, str], threads: int) -> tuple[int, ...] | None:
     return fast_cores(found.get("core", ""), threads) if "taskset" in found else None
 
 
-def _candidates(device: Device, facts: Facts, name: str) -> tuple[str, ...]:
+def candidates(device: Device, facts: Facts, name: str) -> tuple[str, ...]:
+    """Where a program is looked for, in order; `@brought` is what the host has put into edgekit's folder there."""
     if given := dict(device.tools).get(name):
         return (given,)
     firmware = firmware_of(facts)

@@ -70,15 +70,15 @@ async def do_call(path, units, target, *sources):
     import numpy
 
     model = loaded(path, units)
-    takes = model.get_spec().description.input
+    ends = model.get_spec().description
     given = {}
-    for feature, source in zip(takes, sources):
+    for feature, source in zip(ends.input, sources):
         kind = feature.type.multiArrayType
         name = kind.ArrayDataType.Name(kind.dataType).lower().replace("double", "float64")
         given[feature.name] = numpy.fromfile(source, name).reshape(tuple(kind.shape))
     made = model.predict(given)
     with open(target, "wb") as file:
-        for feature in model.get_spec().description.output:
+        for feature in ends.output:
             array = numpy.asarray(made[feature.name])
             wide = numpy.float32 if array.dtype.kind == "f" else numpy.int32
             file.write(numpy.ascontiguousarray(array.astype(wide)).tobytes())

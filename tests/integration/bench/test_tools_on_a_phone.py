@@ -11,33 +11,29 @@ import benchmark_model
 import msgspec
 import numpy as np
 import pytest
-from nets import net, noise
 from phone import Phone, as_android, running_phone
 
 from edgekit.bench.session import Form, Plan
 from edgekit.bench.tool_session import ToolBench
 from edgekit.catalog import get_target
 from edgekit.cli.words import measurement_table, profile_lines
-from edgekit.compress.quantize import quantize
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device
 from edgekit.core.measurement import Options
-from edgekit.core.recipe import Quantize
 from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
 from edgekit.devices.push import stage
 from edgekit.errors import ArtifactError, DeadlineError, DeviceError, EdgekitError, MeasureError, StorageError
 from edgekit.formats.pack import package
-from edgekit.formats.tflite import FORMAT
 from edgekit.lab.sshd import Sshd
-from edgekit.models.program import export
+from edgekit.models.program import Program
 from edgekit.pipeline.alone import compare, profile
 from edgekit.pipeline.check import check
 from edgekit.pipeline.push import push
 from edgekit.store.artifacts import ArtifactStore
 from edgekit.store.ledger import Ledger
 
-pytest.importorskip("litert_torch")
+Lowered = tuple[tuple[str, Program, Path], ...]
 QUICK = Plan(least=2, most=2, seconds=0.05)
 TARGET = get_target("tflite-aarch64-android")
 
@@ -70,17 +66,13 @@ def phone(plugged: Phone, tmp_path: Path) -> Reached:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[ArtifactStore, Artifact, Artifact]:
+def two(lowered: Lowered, tmp_path_factory: pytest.TempPathFactory) -> tuple[ArtifactStore, Artifact, Artifact]:
     """A store with a net in float and in int8."""
     folder = tmp_path_factory.mktemp("two")
-    store, model = ArtifactStore(folder / "store"), net("mobile")
-    made = []
-    for name, program in (
-        ("float", export(model)), ("int8", quantize(model, Quantize(), TARGET.numerics, noise(16)))
-    ):  # fmt: skip
-        path = FORMAT.lower(program, TARGET, folder / name)
-        package(program, TARGET, path, folder=folder / f"{name}-artifact", key=name, name="net")
-        made.append(store.add(folder / f"{name}-artifact"))
+    store, made = ArtifactStore(folder / "store"), []
+    for name, program, path in lowered:
+        package(program, TARGET, path, folder=folder / name, key=name, name="net")
+        made.append(store.add(folder / name))
     return store, made[0], made[1]
 
 
