@@ -47,7 +47,8 @@ def _in_float(node: ir.Node) -> tuple[Violation, ...]:
     if not _is_float_layer(node):
         return ()
     rewrite = "write it as an upsampling and a convolution"
-    return (Violation(layer=_name(node), rule="float layer", value=node.op_type, limit="int8 alone", rewrite=rewrite),)
+    said = {"rule": "float layer", "value": node.op_type, "limit": "int8 alone", "rewrite": rewrite}
+    return (Violation(layer=_name(node), accelerator="a DPU", **said),)
 
 
 def _reach(graph: ir.Graph, runs: set[ir.Node], *, forward: bool) -> set[ir.Node]:
