@@ -7,14 +7,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from edgekit.bench.runners.timing import Computes, Job, Profiles, Runner, Timing, Weighs, raw_outputs
+from edgekit.bench.runners.timing import Computes, Job, Profiles, Runner, Timing, Weighs, complaints, raw_outputs
 from edgekit.bench.session import Form, Plan
 from edgekit.core.device import Device, Facts
 from edgekit.core.measurement import OpTime, Options, Window
 from edgekit.core.target import Target
 from edgekit.devices.push import stage
 from edgekit.devices.runtimes import TOOLS
-from edgekit.devices.said import complaint, readable
+from edgekit.devices.said import complaint
 from edgekit.devices.transport import Transport
 from edgekit.errors import ArtifactError, DeadlineError, DeviceError, MeasureError, StorageError, UnreachableError
 from edgekit.formats.base import get_format
@@ -26,9 +26,13 @@ OUTPUT_BYTES = 256 << 20
 START_S = 300.0
 """Seconds that a process may take besides those it is told to call a model for."""
 PROFILE_S = 3.0
-_SIGNALS = {4: "an instruction that this processor lacks", 6: "abort", 9: "killed", 11: "a crash"}
+_SIGNALS = {
+    "4": "it has an instruction that this processor lacks: get it for that one", "6": "it gave up", "11": "it crashed",
+    "9": "perhaps for want of memory",
+}  # fmt: skip
+_NAMES = {"ILL": "4", "ABRT": "6", "KILL": "9", "SEGV": "11"}
 _KILLED = range(129, 193)
-_BY_SIGNAL = re.compile(r"signal|killed", re.I)
+_BY_SIGNAL = re.compile(r"was killed there(?: \((?:signal )?(\w{1,10})\)|: it left no exit status)")
 
 
 Edge = tuple[tuple[int, ...], str]
@@ -169,8 +173,8 @@ class Program:
         except DeadlineError:
             raise DeadlineError(f"{name}: {program} gave no result within {timeout_s:g} s, so it was ended") from None
         except DeviceError as error:
-            if type(error) is DeviceError and _BY_SIGNAL.search(str(error)):
-                raise MeasureError(f"{name}: {program} ended before it told anything: {error}") from None
+            if type(error) is DeviceError and (found := _BY_SIGNAL.search(str(error))):
+                raise MeasureError(f"{name}: {program} was ended {_signal_words(found[1])}") from None
             raise
         said = (done.stdout + b"\n" + done.stderr).decode(errors="replace")
         if done.status:
@@ -180,7 +184,7 @@ class Program:
     def failure(self, status: int, said: str) -> DeviceError:
         """The error for a process that ended with another status than 0, in its own words where it has some."""
         name, program = self.transport.name, self.runner.name
-        last = readable(said[-400:]) or "it said nothing"
+        last = complaints(said)
         full = complaint(f"{name}: {program}", last)
         if isinstance(full, StorageError):
             return full
@@ -188,9 +192,7 @@ class Program:
             get = TOOLS[self.options.runtime].get.format(name=self.device.name)
             return DeviceError(f"{name}: no {program} that runs ({last}): {get}")
         if status in _KILLED:
-            number = status - 128
-            why = f" ({_SIGNALS[number]})" if number in _SIGNALS else ""
-            return MeasureError(f"{name}: {program} was ended by signal {number}{why}: {last}")
+            return MeasureError(f"{name}: {program} was ended {_signal_words(str(status - 128))}")
         try:
             self.runner.parse(said, name)
         except DeviceError as error:
@@ -223,6 +225,18 @@ class Program:
     def _units(self, form: Form) -> str:
         sent = self._sent.get(form.path)
         return (sent.target.compute_units or "") if sent else ""
+
+
+def _signal_words(signal: str | None) -> str:
+    """How a process ended that told nothing, by the signal's number or name; not every way to a device tells it.
+
+    >>> _signal_words("11"), _signal_words("SIGILL")[:20], _signal_words(None)
+    ('by signal 11: it crashed', 'by signal SIGILL: it', 'by a signal: it crashed, or its memory was wanted')
+    """
+    if signal is None:
+        return "by a signal: it crashed, or its memory was wanted"
+    why = _SIGNALS.get(_NAMES.get(signal.removeprefix("SIG"), signal))
+    return f"by signal {signal}{f': {why}' if why else ''}"
 
 
 def types(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:

@@ -374,5 +374,7 @@ def _ran(node: NodeLine) -> Ran:
     return Ran(name=node.name, op=node.op or "", outputs=outputs)
 
 
-def _mostly_steady(readings: Sequence[Reading]) -> bool:
-    return sum(r.steady for r in readings) * 2 >= len(readings)
+def _mostly_steady(readings: Sequence[Reading]) -> bool | None:
+    """Whether at least half of the loads found a steady state; None where no load tells."""
+    told = [r.steady for r in readings if r.steady is not None]
+    return sum(told) * 2 >= len(told) if told else None

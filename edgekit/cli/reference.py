@@ -79,6 +79,7 @@ def targets_page() -> str:
     parts += [
         '\nOne that is marked "by name" is given to a device only where it is asked for.\n',
         *_tells_lines(),
+        WHERE.rstrip(),
         "\nA firmware profile is an OS image: one file of `firmware_profiles/`, recognised by a device's facts.\n",
         "| firmware | recognised by | provides | runtimes that `edgekit devices prepare` brings |",
         "|---|---|---|---|",
@@ -107,6 +108,12 @@ def _tells_lines() -> Iterator[str]:
             f"| {name} | the vendor's program, one a form and round | {of} | {', '.join(runner.tells.more) or '-'} | "
             f"{TOOLS[name].get.format(name='NAME')} |"
         )
+
+
+WHERE = """
+A vendor's program is looked for where `edgekit devices add --tool NAME=PATH` says, in edgekit's own folder there, which
+`edgekit devices prepare --from FILE` brings it to, at the path that the firmware's profile has, and on its PATH.
+"""
 
 
 def main(arguments: list[str]) -> int:

@@ -58,7 +58,7 @@ def measurement_table(measurements: tuple[Measurement, ...]) -> str:
         (
             m.artifact[:12], duration(m.wall.least_s), _middle(m.wall), duration(m.wall.p90_s),
             *((duration(m.wall.p95_s),) if tails else ()), duration(m.wall.p99_s), size(m.peak_memory_bytes),
-            duration(m.load_s), "yes" if m.steady else "no",
+            duration(m.load_s), {True: "yes", False: "no", None: None}[m.steady],
         )
         for m in measurements
     ]  # fmt: skip
@@ -73,7 +73,7 @@ def _middle(wall: Latency) -> str:
 def profile_lines(profile: Profile) -> list[str]:
     """One artifact on one device: cold, steady, sustained, and the ops that take the most of it."""
     m = profile.measurement
-    steady = f"steady       {', '.join(_steady_words(m.wall))}; {m.wall.calls} calls in {m.wall.loads} loads"
+    warm = f"{', '.join(_steady_words(m.wall))}; {m.wall.calls} calls in {m.wall.loads} loads"
     cores = m.conditions.cores
     return [
         f"{m.artifact[:12]} on {m.device}: {m.conditions.runtime} {m.conditions.runtime_version}, "
@@ -81,7 +81,7 @@ def profile_lines(profile: Profile) -> list[str]:
         + (f", kept on cores {', '.join(map(str, cores))}" if cores else ""),
         *([f"units        {m.conditions.units}"] if m.conditions.units else []),
         f"cold         load {_told(m.load_s)}, first call {_told(m.first_call_s)}",
-        steady if m.steady else steady.replace("steady      ", "NOT STEADY  "),
+        {True: "steady       ", False: "NOT STEADY   ", None: "warm         "}[m.steady] + warm,
         f"memory       {'not told' if m.peak_memory_bytes is None else f'{size(m.peak_memory_bytes)} at most'}, "
         f"file {size(m.size_bytes)}",
         *sustained_lines(profile.sustained),

@@ -72,8 +72,8 @@ class Measurement(Noun, frozen=True, kw_only=True):
     first_call_s: float | None = None
     peak_memory_bytes: int | None = None
     size_bytes: int | None = None
-    steady: bool = True
-    """False: no steady state was found, and the numbers are only what was seen."""
+    steady: bool | None = True
+    """False: no steady state was found, and the numbers are only what was seen; None: the runtime does not tell."""
 
     @property
     def judged(self) -> Latency:
@@ -98,7 +98,7 @@ class Reading(Noun, frozen=True, kw_only=True):
     calls: int | None = None
     p95_s: float | None = None
     peak_memory_bytes: int | None = None
-    steady: bool = True
+    steady: bool | None = True
 
 
 class Round(Noun, frozen=True, kw_only=True):

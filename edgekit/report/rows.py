@@ -89,7 +89,7 @@ def condition_rows(study: Study) -> tuple[tuple[str, str], ...]:
         ("load average", _range([c.load_average for c in seen], "", 2)),
         ("throttled", _distinct(seen, lambda c: None if c.throttled is None else "yes" if c.throttled else "no")),
         ("clock", ", ".join(sorted({t.comparison.clock for t in study.trials if t.comparison}))),
-        ("unsteady", ", ".join(t.name for t in study.trials if t.measurement and not t.measurement.steady)),
+        ("unsteady", ", ".join(t.name for t in study.trials if t.measurement and t.measurement.steady is False)),
     ]
     return tuple((what, value) for what, value in rows if value)
 

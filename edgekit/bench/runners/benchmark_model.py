@@ -6,7 +6,7 @@ LiteRT's and TensorFlow's repositories. Unknown options are left alone by it, wi
 
 import re
 
-from edgekit.bench.runners.timing import Job, Tells, Timing, number
+from edgekit.bench.runners.timing import Job, Tells, Timing, complaints, number
 from edgekit.core.measurement import OpTime
 from edgekit.devices.said import readable
 from edgekit.errors import MeasureError, TargetError
@@ -53,7 +53,7 @@ class BenchmarkModel:
         """As `Runner.parse`: of the two lines of statistics the last, which is not the warm-up's."""
         runs, timings = _COUNT.findall(said), _TIMINGS.search(said)
         if not runs or timings is None:
-            raise MeasureError(f"{device}: benchmark_model gave no timings: {_why(said)}")
+            raise MeasureError(f"{device}: benchmark_model gave no timings: {complaints(said)}")
         count, fields = runs[-1]
         us = dict(re.findall(r"(\w+)=([^\s(]+)", fields))
         mean_s = number(us.get("avg") or timings[4], STEP_S)
@@ -113,12 +113,6 @@ def _inputs(job: Job) -> tuple[str, ...]:
     return (
         f"--input_layer={','.join(names)}", f"--input_layer_shape={shapes}", f"--input_layer_value_files={files}",
     )  # fmt: skip
-
-
-def _why(said: str) -> str:
-    """Its own complaints; else the end of what it said."""
-    lines = [line for line in said.splitlines() if re.search(r"\bE(?:RROR)?\b.{0,40}:|error|failed|fatal", line, re.I)]
-    return readable("; ".join(lines)) or readable(said) or "it said nothing"
 
 
 def _peak(said: str) -> int | None:

@@ -1,6 +1,7 @@
 """What one run of a vendor's program says of one model, and what a program is to edgekit: words and a parser. Pure."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
@@ -8,8 +9,10 @@ import numpy as np
 
 from edgekit.core.measurement import OpTime, Reading, Told
 from edgekit.core.noun import Noun
+from edgekit.devices.said import readable
 from edgekit.errors import MeasureError
 
+_COMPLAINT = re.compile(r"\bE(?:RROR)?\b.{0,40}:|error|failed|fatal|exception|cannot|no space", re.IGNORECASE)
 Figure = Literal["p95", "load", "first call", "memory", "outputs", "ops"]
 """What a program may tell besides the time of a call."""
 
@@ -44,7 +47,7 @@ class Timing(Noun, frozen=True, kw_only=True):
     """Seconds of a call over `calls` calls of one process; None is "not told".
 
     `calls_s` are those of single calls, where the program tells them. What it tells comes in steps of `step_s`.
-    `warnings` are the program's own, about the figures; `steady` is False where it says that they vary.
+    `warnings` are the program's own, about the figures; `steady` is whether it says that they do not vary.
     """
 
     calls: int
@@ -60,7 +63,7 @@ class Timing(Noun, frozen=True, kw_only=True):
     peak_memory_bytes: int | None = None
     version: str | None = None
     step_s: float | None = None
-    steady: bool = True
+    steady: bool | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -112,6 +115,16 @@ class Weighs(Protocol):
 
     def memory_words(self, job: Job, program: tuple[str, ...]) -> tuple[str, ...]:
         """The words that load the job's model, call it, and say what memory that took."""
+
+
+def complaints(said: str) -> str:
+    """The lines of a program in which it complains, as one; else the end of what it said.
+
+    >>> complaints("INFO: STARTING!\\nERROR: Failed to load model\\nERROR: Benchmarking failed.")
+    'ERROR: Failed to load model; ERROR: Benchmarking failed.'
+    """
+    lines = [line for line in said.splitlines() if _COMPLAINT.search(line[:1000])]
+    return readable("; ".join(lines)) or readable(said[-400:]) or "it said nothing"
 
 
 def number(text: str | None, scale: float = 1.0) -> float | None:

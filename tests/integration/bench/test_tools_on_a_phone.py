@@ -90,7 +90,7 @@ def test_two_artifacts_are_compared_by_a_process_a_form_and_round(phone: Reached
     assert wall.p95_s is not None
     assert wall.p95_s >= wall.p50_s > 0
     assert wall.calls > 2
-    assert found.baseline.cpu is None
+    assert (found.baseline.cpu, found.baseline.steady) == (None, None)
     assert found.comparison.cpu is None
     assert (found.baseline.load_s or 0) > 0
     assert (found.baseline.first_call_s or 0) > 0
@@ -155,12 +155,16 @@ def test_a_check_compares_what_the_phone_computes(phone: Reached, two: Two) -> N
 
 
 FAILURES: dict[str, tuple[type[EdgekitError], int, str]] = {
-    "crash": (MeasureError, 10, "benchmark_model .*(signal 11|ended before)"),
-    "illegal": (MeasureError, 10, "benchmark_model .*(lacks|ended before)"),
+    "crash": (MeasureError, 10, "benchmark_model was ended by signal 11: it crashed"),
+    "illegal": (
+        MeasureError,
+        10,
+        "benchmark_model was ended by signal 4: it has an instruction that this processor lacks",
+    ),
     "hang": (DeadlineError, 4, "benchmark_model gave no result within 2 s, so it was ended"),
     "garbage": (MeasureError, 10, "benchmark_model gave no timings"),
     "nan": (MeasureError, 10, "benchmark_model gave a time that is none: count=.*nan"),
-    "full": (StorageError, 8, "benchmark_model: .*No space left on device"),
+    "full": (StorageError, 8, "benchmark_model: ERROR: write error: No space left on device"),
 }
 
 
@@ -241,3 +245,8 @@ def test_the_same_over_ssh(sshd: Sshd, two: Two, tmp_path: Path) -> None:
     found = compare(baseline, candidate, device, store, plan=QUICK)
     assert found.comparison.ratio.rounds == 2
     assert (found.candidate.wall.p95_s or 0) > 0
+    for mood in ("crash", "hang"):
+        benchmark_model.put(tmp_path / "tools", mood)
+        kind, _, words = FAILURES[mood]
+        with pytest.raises(kind, match=rf"board: {words.partition(' by')[0]}"):
+            compare(baseline, candidate, device, store, plan=msgspec.structs.replace(QUICK, deadline_s=2.0))

@@ -38,7 +38,7 @@ def job() -> Job:
 def test_a_model_is_tuned_on_a_phone_and_its_choice_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = benchmark_model.put(tmp_path / "tools")
+    program = benchmark_model.put(tmp_path / "tools", "brief")
     stores = (ArtifactStore(tmp_path / "store"), WeightStore(tmp_path / "weights"))
     with (
         running_phone(tmp_path / "phone", monkeypatch, *as_android(tmp_path / "shown")) as phone,
