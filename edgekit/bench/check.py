@@ -16,6 +16,7 @@ import numpy as np
 from edgekit.core.artifact import Artifact
 from edgekit.core.layer import LayerSpec
 from edgekit.core.noun import Noun
+from edgekit.core.recipe import Precision
 from edgekit.errors import ArtifactError
 from edgekit.formats.child import call_in_child
 from edgekit.formats.layers import Layers, by_unit, kept_layers
@@ -45,7 +46,8 @@ class Off(Noun, frozen=True, kw_only=True):
 
 
 class LayerRow(Noun, frozen=True, kw_only=True):
-    """A row of the table. `sqnr_db` is that of the host's quantized values against the float model's.
+    """A row of the table. `precision` is the recipe's, None of an op that is no layer of it; `sqnr_db` is that
+    of the host's quantized values against the float model's.
 
     `format` is None where the format does not show the layer, `device` where no device was asked, or it does not.
     """
@@ -53,6 +55,7 @@ class LayerRow(Noun, frozen=True, kw_only=True):
     layer: str
     op: str
     quantized: bool
+    precision: Precision | None = None
     sqnr_db: float | None
     format: Off | None = None
     device: Off | None = None
@@ -127,6 +130,7 @@ def layer_rows(layers: Layers, in_format: Sequence[np.ndarray | None]) -> tuple[
             layer=spec.name,
             op=spec.op,
             quantized=bool(spec.step),
+            precision=spec.precision,
             sqnr_db=sqnr_db(floats, (exact - float(spec.zero)) * spec.step if spec.step else exact),
             format=None if ours is None else off(spec, ours, exact, quantized=layers.quantized),
         )

@@ -1,7 +1,8 @@
 """`edgekit compress`: a recipe applied, before any format."""
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from edgekit.cli.progress import shown
 from edgekit.cli.recipes import RecipeName, read_recipe
 from edgekit.cli.words import drop_words
 from edgekit.models.extras import require
+
+if TYPE_CHECKING:
+    from edgekit.pipeline.compressed import Compressed
 
 Numerics = Annotated[
     str, typer.Option("--target", metavar="NAME", help="Whose numerics hold: a target of `edgekit targets list`.")
@@ -39,5 +43,11 @@ def command(
     if json:
         show_json(made)
         return
-    kept = f"{len(made.int8)} of {len(made.layers)} layers int8" if made.layers else "float"
-    say_lines((f"wrote {made.file}: {kept}", *map(drop_words, made.quality)))
+    say_lines((f"wrote {made.file}: {_kept(made)}", *map(drop_words, made.quality)))
+
+
+def _kept(made: "Compressed") -> str:
+    counts = Counter(precision for _, precision in made.precisions)
+    if not counts:
+        return "float"
+    return f"of {len(made.layers)} layers {', '.join(f'{n} {precision}' for precision, n in counts.items())}"

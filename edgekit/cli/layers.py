@@ -9,7 +9,7 @@ def check_lines(checked: Checked) -> list[str]:
     target = checked.target if checked.reference == "program" or checked.device else "a model file"
     lines = [f"{checked.artifact[:12]}  {checked.name}  {target}", ""]
     if checked.rows:
-        heads = ["", "layer", "op", "SQNR dB", "differ", "most", "worst unit"]
+        heads = ["", "layer", "op", "precision", "SQNR dB", "differ", "most", "worst unit"]
         if checked.device is not None:
             heads += [f"on {checked.device}: differ", "most", "worst unit", "µs", "on"]
         lines += [*table(heads, [_cells(row, checked) for row in checked.rows]).splitlines(), ""]
@@ -18,7 +18,7 @@ def check_lines(checked: Checked) -> list[str]:
 
 def _cells(row: LayerRow, checked: Checked) -> tuple[str | None, ...]:
     sqnr = None if row.sqnr_db is None else f"{row.sqnr_db:.1f}"
-    cells = (">" if row.layer == checked.layer else "", row.layer, row.op, sqnr, *_off_cells(row.format))
+    cells = (">" if row.layer == checked.layer else "", row.layer, row.op, row.precision, sqnr, *_off_cells(row.format))
     if checked.device is None:
         return cells
     time = None if row.seconds is None else f"{row.seconds * 1e6:.1f}"

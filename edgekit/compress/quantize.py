@@ -19,7 +19,7 @@ from edgekit.compress.settle import settle_
 from edgekit.compress.weights import store_weights_
 from edgekit.compress.wide import widen_
 from edgekit.core.recipe import Precision, Quantize
-from edgekit.core.target import Numerics
+from edgekit.core.target import Numerics, check_precisions
 from edgekit.errors import ModelError, TargetError
 from edgekit.models.data import Samples
 from edgekit.models.model import Model, export_program
@@ -74,8 +74,7 @@ def quantize(
 
 def _check(precisions: Mapping[str, Precision], numerics: Numerics) -> None:
     """Raises: TargetError if the target lacks one of the precisions, or has an int8 that edgekit does not make."""
-    if lacking := sorted(set(precisions.values()) - set(numerics.precisions)):
-        raise TargetError(f"{lacking[0]} was asked for, and the target holds {', '.join(numerics.precisions)}")
+    check_precisions(precisions.values(), numerics)
     powers = numerics.scales == "power-of-two"
     if powers and (numerics.activations, numerics.weights) != ("int8-symmetric", "int8-per-tensor"):
         raise TargetError(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from operator import getitem
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 from torch.fx import GraphModule, Interpreter, Node
@@ -64,7 +65,9 @@ def watched(program: Program) -> tuple[Watched, ...]:
         module, name = _name(node, of)
         taken[name] = taken.get(name, 0) + 1
         again = f"#{taken[name]}" if taken[name] > 1 else ""
-        found.append(Watched(_spec(f"{name}{again}", module, node, end, names), end.name))
+        spec = _spec(f"{name}{again}", module, node, end, names)
+        precision = program.precisions.get(name, "fp32") if name in program.layers else None
+        found.append(Watched(msgspec.structs.replace(spec, precision=precision), end.name))
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +17,15 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from edgekit.compress.quantizer import aten, is_layer, layer_name
-from edgekit.compress.relax import DEQUANTIZES, QUANTIZES, set_parameter_
+from edgekit.compress.relax import DEQUANTIZES, QUANTIZES, parameter_of, set_parameter_
 from edgekit.compress.rounding import Taken, nearest, rounded
 from edgekit.core.recipe import Precision
+from edgekit.models.program import Program
 
 STORED: tuple[Precision, ...] = ("int8-dynamic", "int8-weights", "int4-weights")
 """The precisions whose weights are stored so."""
 LEAST_SCALE = 2.0**-20
-SHRINKS = torch.linspace(1.0, 0.6, 21, dtype=torch.float64).tolist()
+SHRINKS = torch.linspace(1.0, 0.64, 13, dtype=torch.float64).tolist()
 """Shares of a 4-bit row's range that are tried as its range: with so few steps, clipping the largest may cost less."""
 
 
@@ -42,14 +44,14 @@ def weight_grid(weight: Tensor, precision: Precision, *, group: int, reduced: bo
     `group` input channels share a 4-bit scale; where they do not divide the weight's, all of them do. `reduced`: 7 bits
     for int8-dynamic, as for static int8.
     """
-    values = weight.detach().double()
+    values = weight.detach().float()
     if precision != "int4-weights":
         most = 63 if reduced and precision == "int8-dynamic" else 127
         return Grid(_least(values.reshape(len(values), -1).abs().amax(dim=1) / most), -most, most)
     rows = values.reshape(len(values) * groups_of(values, group), -1)
     whole = rows.abs().amax(dim=1) / 7
     tried = torch.stack([_least(whole * share) for share in SHRINKS])
-    errors = torch.stack([(_on_grid(rows, scales, -8, 7) - rows).square().sum(dim=1) for scales in tried])
+    errors = torch.stack([_squared_error(rows, scales.float()) for scales in tried])
     return Grid(tried[errors.argmin(dim=0), torch.arange(len(rows))], -8, 7)
 
 
@@ -83,6 +85,19 @@ def store_weights_(
         _insert_(module, name, nodes, grid)
     module.recompile()
     return before
+
+
+def stored_weights(program: Program) -> dict[str, Precision]:
+    """The precision of every layer whose weight is stored so, by the name of the node that dequantizes the weight."""
+    of, found = parameter_of(program.exported), dict[str, Precision]()
+    for node in program.exported.graph.nodes:
+        value: Any = node.args[0] if node.target is DEQUANTIZES[1] else None
+        while value is not None and of(value) is None:
+            value = value.args[0] if value.op == "call_function" else None
+        precision = program.precisions.get(str(of(value)).removesuffix(".weight")) if value is not None else None
+        if precision in STORED:
+            found[node.name] = precision
+    return found
 
 
 def _put_on_grid_(module: GraphModule, name: str, node: Node, grid: Grid, taken: Taken | None) -> dict[str, np.ndarray]:
@@ -128,8 +143,11 @@ def _bias(node: Node) -> str | None:
 
 def _least(scales: Tensor) -> Tensor:
     """Scales as a file holds them, none of them 0."""
-    return scales.clamp_min(LEAST_SCALE).float().double()
+    return scales.clamp_min(LEAST_SCALE).double()
 
 
-def _on_grid(rows: Tensor, scales: Tensor, low: int, high: int) -> Tensor:
-    return nearest(rows, scales[:, None], low, high)
+def _squared_error(rows: Tensor, scales: Tensor) -> Tensor:
+    """Of each row in 4 bits."""
+    each = scales[:, None]
+    steps = (rows / each).round_().clamp_(-8, 7)
+    return steps.mul_(each).sub_(rows).square_().sum(dim=1)

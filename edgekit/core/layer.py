@@ -1,6 +1,7 @@
 """A layer of a program, as a check names it: which of its values is looked at, and what is taken of it."""
 
 from edgekit.core.noun import Noun
+from edgekit.core.recipe import Precision
 
 
 class LayerSpec(Noun, frozen=True, kw_only=True):
@@ -11,6 +12,7 @@ class LayerSpec(Noun, frozen=True, kw_only=True):
     it where `step` (one LSB) is not 0, and "" where formats keep no such name. `shape` is the result's with the batch,
     `axis` that of its units (channels, features). `rounding` is how far summing in float32 instead of float64 moves it:
     RMS, as in test vectors; `rounding_unit` the RMS of the unit that moves most, `rounding_most` the largest move.
+    `precision` is the recipe's, None of an op that is no layer of it.
     """
 
     name: str
@@ -20,6 +22,7 @@ class LayerSpec(Noun, frozen=True, kw_only=True):
     value: str
     shape: tuple[int, ...]
     axis: int
+    precision: Precision | None = None
     step: float = 0.0
     zero: int = 0
     rounding: float = 0.0

@@ -20,6 +20,8 @@ int8-weights  weights stored in int8, a scale for each output channel; arithmeti
 int4-weights  weights stored in 4 bits, a scale for each group of input channels (`Numerics.int4_group`); arithmetic in
               float.
 """
+IN_FLOAT = frozenset[Precision](("fp32", "int8-weights", "int4-weights"))
+"""The precisions whose arithmetic is that of float32."""
 Word = Literal["float", "fp16", "bf16", "int16", "int8", "int8-dynamic", "int8-weights", "int4-weights"]
 """The words for recipes: `NAMED`."""
 Ranges = Literal["minmax", "percentile", "mse"]
@@ -90,6 +92,17 @@ NAMED: dict[str, Recipe] = {
     **{word: Recipe(step=(Quantize(default=word),)) for word in get_args(Precision) if word != "fp32"},
 }
 """The recipes that have a word of their own: float, and every precision for all layers."""
+
+
+def words_of(recipe: Recipe) -> frozenset[Precision]:
+    """The precisions, fp32 aside, that some layer has whatever the model: the default is for those not named.
+
+    >>> sorted(words_of(NAMED["fp16"]))
+    ['fp16']
+    """
+    steps = [step for step in recipe.step if isinstance(step, Quantize)]
+    found = {word for step in steps for word in ([word for _, word in step.layers] or [step.default])}
+    return frozenset(found - {"fp32"})
 
 
 def recipe_from_toml(text: str, where: str) -> Recipe:

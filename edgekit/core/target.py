@@ -1,11 +1,13 @@
 """A target: format + runtime + hardware class, what it can hold, and what it requires of a device. Never a host."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
 
 from edgekit.core.noun import Noun
 from edgekit.core.recipe import Precision
+from edgekit.errors import TargetError
 
 Activations = Literal["int8-affine", "uint8-affine", "int8-symmetric", "float"]
 Scales = Literal["any", "power-of-two"]
@@ -22,6 +24,15 @@ class Numerics(Noun, frozen=True, kw_only=True):
     """CPU features (all of them missing) that make 7-bit weights necessary, e.g. `vnni`."""
     int4_group: Annotated[int, msgspec.Meta(ge=2)] = 32
     """Input channels that share the scale of a 4-bit weight; where they do not divide a layer's, all of them do."""
+
+
+def check_precisions(wanted: Iterable[Precision], numerics: Numerics) -> None:
+    """Returns if the target has all that is wanted.
+
+    Raises: TargetError naming the first that it lacks.
+    """
+    if lacking := sorted(set(wanted) - set(numerics.precisions)):
+        raise TargetError(f"{lacking[0]} was asked for, and the target holds {', '.join(numerics.precisions)}")
 
 
 class Limits(Noun, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ import numpy as np
 from edgekit.core.artifact import Artifact
 from edgekit.core.layer import LayerSpec
 from edgekit.core.noun import from_json, to_builtins, to_json
+from edgekit.core.recipe import IN_FLOAT
 from edgekit.errors import ArtifactError, UsageError
 from edgekit.formats.base import Probes, ShowsLayers, get_format
 from edgekit.formats.vectors import read_vectors, rms, unit
@@ -43,8 +44,8 @@ class Layers(NamedTuple):
 
     @property
     def quantized(self) -> bool:
-        """Whether any layer is."""
-        return any(spec.step for spec in self.specs)
+        """As `Program.quantized`."""
+        return any(spec.step or (spec.precision or "fp32") not in IN_FLOAT for spec in self.specs)
 
 
 def make_layers(program: "Program", inputs: tuple[np.ndarray, ...]) -> Layers:
@@ -125,7 +126,7 @@ def as_wanted(value: np.ndarray, spec: LayerSpec) -> np.ndarray | None:
     """`value` as integers of the program where the layer is quantized, else as floats; None if it is not that."""
     if value.dtype.kind == "f":
         return np.rint(value / np.float32(spec.step)) + spec.zero if spec.step else value
-    if not spec.step or value.dtype.itemsize != 1:
+    if not spec.step or value.dtype.kind not in "iu" or value.dtype.itemsize > 2:
         return None
     return value.astype(np.int16) - (128 if value.dtype == np.uint8 else 0)
 

@@ -76,10 +76,11 @@ class OnnxFormat:
         """Returns if the target's runtime has every op of the file: onnxruntime has all of its opset."""
 
     def _write(self, model: "onnx_ir.Model", program: "Program", target: Target, folder: Path) -> Path:
+        from edgekit.compress.weights import stored_weights
         from edgekit.graph.finish import finish_
 
         inputs, outputs = (tuple(t.name for t in tensors) for tensors in (program.spec.inputs, program.spec.outputs))
-        finish_(model, target, inputs, outputs)
+        finish_(model, target, inputs, outputs, stored_weights(program))
         self.check(model, program, target)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "model.onnx"
@@ -160,13 +161,15 @@ def _export(program: "Program", opset: int) -> "onnx_ir.Model":
     require("onnxscript", extra=FORMAT.extra)
     import torch
 
+    from edgekit.formats.onnx_measures import translations
     from edgekit.graph.finish import settle_
 
     with _quiet():
         try:
             exported: Any = torch.onnx.export(
-                program.exported, dynamo=True, external_data=False, verbose=False, optimize=False, opset_version=opset
-            )
+                program.exported, dynamo=True, external_data=False, verbose=False, optimize=False, opset_version=opset,
+                custom_translation_table=translations(),
+            )  # fmt: skip
         except Exception as error:
             raise ConvertError(
                 f"model {program.spec.name} cannot be written as ONNX: {_why(error, program)}"

@@ -1,5 +1,7 @@
 """From the file that torch writes to the file that a device gets."""
 
+from collections.abc import Mapping
+
 import onnx_ir as ir
 from onnx_ir.passes.common import (
     ClearMetadataAndDocStringPass,
@@ -9,13 +11,17 @@ from onnx_ir.passes.common import (
 )
 from onnxscript import optimizer
 
+from edgekit.core.recipe import Precision
 from edgekit.core.target import Target
 from edgekit.graph.biases import int8_biases_
 from edgekit.graph.ceiling import keep_ceiling_
 from edgekit.graph.floats import keep_float_
-from edgekit.graph.fold import fold_weights_, pad_inside_, pool_globally_, split_by_sizes_
+from edgekit.graph.fold import fold_weights_, halve_constants_, pad_inside_, pool_globally_, split_by_sizes_
 from edgekit.graph.relabel import clip_behind_quantize_, drop_clipped_relus_, relabel_uint8_
+from edgekit.graph.stored import store_
 from edgekit.graph.values import drop_unused_
+
+NOTHING: Mapping[str, Precision] = {}
 
 
 def settle_(model: ir.Model) -> ir.Model:
@@ -27,12 +33,19 @@ def settle_(model: ir.Model) -> ir.Model:
     return drop_unused_(model)
 
 
-def finish_(model: ir.Model, target: Target, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> ir.Model:
+def finish_(
+    model: ir.Model, target: Target, inputs: tuple[str, ...], outputs: tuple[str, ...],
+    stored: Mapping[str, Precision] = NOTHING,
+) -> ir.Model:  # fmt: skip
     """A settled file in the form that the target's runtime runs fast, within its ceiling.
+
+    `stored` has the precision of each layer whose weight is stored as no static layer's is, by the name of the weight's
+    dequantize.
 
     Raises: TargetError naming the op that its opset cannot hold.
     """
     fold_weights_(model)
+    halve_constants_(model)
     pool_globally_(model)
     pad_inside_(model)
     if target.numerics.scales == "power-of-two":
@@ -43,6 +56,7 @@ def finish_(model: ir.Model, target: Target, inputs: tuple[str, ...], outputs: t
         relabel_uint8_(model)
     if target.runtime == "onnxruntime":
         drop_clipped_relus_(model)
+        store_(model, stored)
         keep_float_(model)
     IdentityEliminationPass()(model)
     DeduplicateInitializersPass()(model)

@@ -27,14 +27,30 @@ def keep_float_(model: ir.Model) -> ir.Model:
 
 
 def _channels(node: ir.Node) -> int:
-    """How many channels a layer with a constant weight takes; 0 for any other node."""
-    weight = constant(node.inputs[1]) if node.op_type in ("Conv", "ConvTranspose", "Gemm") else None
-    if weight is None:
+    """How many channels a layer with a float weight takes; 0 for any other node."""
+    sizes = _sizes(node.inputs[1]) if node.op_type in ("Conv", "ConvTranspose", "Gemm") else None
+    if sizes is None:
         return 0
     if node.op_type == "Conv":
-        return int(weight.shape[1]) * (node.attributes["group"].as_int() if "group" in node.attributes else 1)
+        return sizes[1] * (node.attributes["group"].as_int() if "group" in node.attributes else 1)
     turned = node.op_type == "Gemm" and "transB" in node.attributes and bool(node.attributes["transB"].as_int())
-    return int(weight.shape[1 if turned else 0])
+    return sizes[1 if turned else 0]
+
+
+def _sizes(weight: ir.Value | None) -> tuple[int, ...] | None:
+    """The shape of a float weight that is constant, or is made of constants alone when the file is loaded."""
+    if weight is None or weight.shape is None or not _is_made_of_constants(weight):
+        return None
+    return tuple(int(size) for size in weight.shape)  # type: ignore[arg-type]
+
+
+def _is_made_of_constants(value: ir.Value) -> bool:
+    node = value.producer()
+    if node is None:
+        return value.const_value is not None
+    return node.op_type not in ("QuantizeLinear", "DequantizeLinear") and all(
+        _is_made_of_constants(taken) for taken in node.inputs if taken is not None
+    )
 
 
 def _for_each_(graph: ir.Graph, value: ir.Value | None, channels: int) -> ir.Value | None:

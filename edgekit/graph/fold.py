@@ -23,7 +23,7 @@ def fold_weights_(model: ir.Model) -> ir.Model:
             continue
         clip = made_by(node.inputs[0], "Clip")
         quantize = made_by(node.inputs[0] if clip is None else clip.inputs[0], "QuantizeLinear")
-        if quantize is None or (weight := constant(quantize.inputs[0])) is None:
+        if quantize is None or (weight := _constant_rows(quantize.inputs[0])) is None:
             continue
         source = quantize.inputs[0]
         steps = _steps(weight, quantize, _bounds(clip))
@@ -33,6 +33,26 @@ def fold_weights_(model: ir.Model) -> ir.Model:
             name = f"{name}_{node.outputs[0].name}"
         node.replace_input_with(0, add_constant_(model.graph, name, steps))
     return drop_unused_(model)
+
+
+def halve_constants_(model: ir.Model) -> ir.Model:
+    """Stores what is cast from a constant to a half as that half."""
+    for node in list(model.graph):
+        array = constant(node.inputs[0]) if node.op_type == "Cast" else None
+        kind = ir.DataType(node.attributes["to"].as_int()) if array is not None else None
+        if array is None or kind not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+            continue
+        half = add_constant_(model.graph, f"{node.outputs[0].name}_half", array.astype(kind.numpy()))
+        for use in list(node.outputs[0].uses()):
+            use.node.replace_input_with(use.idx, half)
+    return drop_unused_(model)
+
+
+def _constant_rows(value: ir.Value | None) -> np.ndarray | None:
+    """As `constant`, of a constant that is reshaped too."""
+    reshape = made_by(value, "Reshape")
+    whole, shape = (constant(v) for v in reshape.inputs[:2]) if reshape is not None else (None, None)
+    return constant(value) if whole is None or shape is None else whole.reshape([int(size) for size in shape])
 
 
 def _steps(weight: np.ndarray, quantize: ir.Node, bounds: tuple[int, int]) -> np.ndarray:

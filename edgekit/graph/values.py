@@ -45,6 +45,33 @@ def insert_behind_(place: ir.Node, kind: str, inputs: list[ir.Value | None], nam
     return node.outputs[0]
 
 
+def insert_before_(
+    place: ir.Node, kind: str, inputs: list[ir.Value | None], name: str, *, domain: str = "", **attributes: object
+) -> ir.Value:
+    """The output, called `name`, of a new node right in front of `place`."""
+    node = ir.node(kind, inputs, attributes, name=name, domain=domain)  # type: ignore[arg-type]
+    node.outputs[0].name = name
+    graph = place.graph
+    assert graph is not None  # a node of a file is in a graph
+    graph.insert_before(place, node)
+    return node.outputs[0]
+
+
+def take_place_(node: ir.Node, value: ir.Value) -> None:
+    """`value`, made in front of `node`, is what `node` gave: it has its name and its readers, and the node goes."""
+    graph, old = node.graph, node.outputs[0]
+    assert graph is not None  # a node of a file is in a graph
+    value.shape, value.type = old.shape, old.type
+    for use in list(old.uses()):
+        use.node.replace_input_with(use.idx, value)
+    for i, output in enumerate(graph.outputs):
+        if output is old:
+            graph.outputs[i] = value
+    name = old.name
+    graph.remove(node, safe=True)
+    value.name = name
+
+
 def scale_and_zero(node: ir.Node) -> tuple[ir.Value | None, ir.Value | None]:
     """The scale and the zero point of a quantize or dequantize."""
     return node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None

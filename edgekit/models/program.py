@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from edgekit.core.model import ModelSpec
-from edgekit.core.recipe import Precision
+from edgekit.core.recipe import IN_FLOAT, Precision
 from edgekit.models.model import Model, export_program
 
 MIXABLE: tuple[Precision, ...] = ("int8", "int8-dynamic")
@@ -41,7 +41,7 @@ class Program:
     @property
     def quantized(self) -> bool:
         """Whether any layer computes in fewer bits than float32's: two right ways to sum may then end steps apart."""
-        return bool(set(self.precisions.values()) - {"int8-weights", "int4-weights"})
+        return bool(set(self.precisions.values()) - IN_FLOAT)
 
 
 def export(model: Model) -> Program:

@@ -5,8 +5,8 @@ from pathlib import Path
 from edgekit.core.artifact import Artifact, Provenance
 from edgekit.core.measurement import Quality
 from edgekit.core.noun import Noun, digest
-from edgekit.core.recipe import Recipe
-from edgekit.core.target import Target
+from edgekit.core.recipe import Recipe, words_of
+from edgekit.core.target import Target, check_precisions
 from edgekit.formats.base import get_format
 from edgekit.formats.child import run_model
 from edgekit.formats.dpu.xmodel import compile_xmodel, need_compiler
@@ -49,6 +49,7 @@ def build(
     key = digest("artifact", model, recipe, target, job.data_digests(), used, features, *([hashes] if hashes else []))
     artifact = store.made(key)
     if artifact is None:
+        check_precisions(words_of(recipe), target.numerics)
         back_end = get_format(target.format)
         compiler = need_compiler() if compiles(target) else None
         job.score_float(listen)

@@ -8,7 +8,7 @@ import torch
 from edgekit.compress import apply
 from edgekit.core.measurement import Quality
 from edgekit.core.noun import Noun
-from edgekit.core.recipe import Recipe
+from edgekit.core.recipe import Precision, Recipe
 from edgekit.core.target import Target
 from edgekit.errors import StoreError, UsageError
 from edgekit.models.evaluate import Split
@@ -19,11 +19,15 @@ from edgekit.pipeline.job import Job
 
 
 class Compressed(Noun, frozen=True, kw_only=True):
-    """A program in a file, the layers that can be quantized and those that are, and its quality beside the float's."""
+    """A program in a file, the layers that can be quantized, and its quality beside the float's.
+
+    `precisions` are those of the layers that are not fp32, in order; `int8` the layers with calibrated int8.
+    """
 
     file: str
     layers: tuple[str, ...]
     int8: tuple[str, ...]
+    precisions: tuple[tuple[str, Precision], ...]
     quality: tuple[Quality, ...]
 
 
@@ -45,7 +49,10 @@ def compress(
     quality = job.quality(split, predict(program, job.data[split]), job.float_outputs(split))
     _save(program, out)
     layers = program.layers
-    return Compressed(file=str(out), layers=layers, int8=tuple(n for n in layers if n in program.int8), quality=quality)
+    return Compressed(
+        file=str(out), layers=layers, int8=tuple(n for n in layers if n in program.int8),
+        precisions=tuple((n, program.precisions[n]) for n in layers if n in program.precisions), quality=quality,
+    )  # fmt: skip
 
 
 def _save(program: Program, out: Path) -> None:
