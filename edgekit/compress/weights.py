@@ -87,16 +87,16 @@ def store_weights_(
     return before
 
 
-def stored_weights(program: Program) -> dict[str, Precision]:
-    """The precision of every layer whose weight is stored so, by the name of the node that dequantizes the weight."""
-    of, found = parameter_of(program.exported), dict[str, Precision]()
+def stored_weights(program: Program) -> dict[str, tuple[str, Precision]]:
+    """By the name of the node that dequantizes a weight stored so, its layer and that layer's precision."""
+    of, found = parameter_of(program.exported), dict[str, tuple[str, Precision]]()
     for node in program.exported.graph.nodes:
         value: Any = node.args[0] if node.target is DEQUANTIZES[1] else None
         while value is not None and of(value) is None:
             value = value.args[0] if value.op == "call_function" else None
-        precision = program.precisions.get(str(of(value)).removesuffix(".weight")) if value is not None else None
-        if precision in STORED:
-            found[node.name] = precision
+        layer = str(of(value)).removesuffix(".weight") if value is not None else ""
+        if (precision := program.precisions.get(layer)) in STORED:
+            found[node.name] = (layer, precision)
     return found
 
 

@@ -29,6 +29,8 @@ LEAST_EXPORT = 18
 """torch writes these opsets; a target below gets the file rewritten."""
 EXACT = "session.x64quantprecision"
 """On an x86 CPU whose 8-bit products saturate in 16 bits (one without VNNI): "1" computes them exactly."""
+IN_FLOAT32 = "session.qdq_matmulnbits_accuracy_level"
+"""At "1", a linear layer with 4-bit weights behind a dequantize computes in float32, not with int8 activations."""
 RELABELLED = "replace the existing tensor"
 """In what onnxruntime says where two layers share a weight or a zero point that EXACT relabels."""
 _DTYPES = {
@@ -132,6 +134,10 @@ class OnnxFormat:
         probe = self.probe(path, layers, folder)
         return opened(probe, self.run(probe.path, inputs))
 
+    def readable(self, path: Path) -> Path | bytes:
+        """What onnxruntime is given of the file at `path`."""
+        return path
+
     def _session(self, path: Path, threads: int) -> Any:
         """Raises: ArtifactError if onnxruntime refuses the file."""
         ort = require("onnxruntime", extra=self.extra)
@@ -140,25 +146,29 @@ class OnnxFormat:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry(EXACT, "1")
+        options.add_session_config_entry(IN_FLOAT32, "1")
         providers = ["CPUExecutionProvider"]
         try:
+            source = self.readable(path)
             try:
-                return ort.InferenceSession(path, options, providers=providers)
+                return ort.InferenceSession(source, options, providers=providers)
             except ort.capi.onnxruntime_pybind11_state.Fail as error:
                 if RELABELLED not in str(error):
                     raise
-                return ort.InferenceSession(_parted(path), options, providers=providers)
+                return ort.InferenceSession(_parted(source), options, providers=providers)
         except Exception as error:
             raise ArtifactError(f"{path.name}: onnxruntime refuses it: {_first_line(error)}") from error
 
 
-def _parted(path: Path) -> bytes:
-    """The file at `path` with no weight that two layers share, which EXACT fails on."""
+def _parted(source: Path | bytes) -> bytes:
+    """A file, or what is in one, with no weight that two layers share, which EXACT fails on."""
+    import onnx
     import onnx_ir as ir
 
     from edgekit.graph.relabel import part_weights_
 
-    content: bytes = ir.to_proto(part_weights_(ir.load(path))).SerializeToString()
+    model = ir.load(source) if isinstance(source, Path) else ir.from_proto(onnx.load_from_string(source))
+    content: bytes = ir.to_proto(part_weights_(model)).SerializeToString()
     return content
 
 

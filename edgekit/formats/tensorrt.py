@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from edgekit.models.program import Program
 
 
+IN_FLOAT32 = "bfloat16 was computed in float32 here, of values rounded to it: onnxruntime has none"
+
+
 class TensorRtFormat(OnnxFormat):
     """See `edgekit.formats.base.Format`."""
 
@@ -38,9 +41,22 @@ class TensorRtFormat(OnnxFormat):
                 where = f"model {program.spec.name}, {written_at(node)}op {node.op_type}"
                 raise ConvertError(f"{where}: {why}: write it with other torch calls")
 
+    def readable(self, path: Path) -> Path | bytes:
+        """The file for onnxruntime, which has no bfloat16: the same values, computed in float32."""
+        from edgekit.graph.bfloat16 import has_bfloat16, in_float32
+
+        model = _read(path)
+        if not has_bfloat16(model):
+            return path
+        content: bytes = require("onnx_ir", extra=self.extra).to_proto(in_float32(model)).SerializeToString()
+        return content
+
     def remarks(self, path: Path) -> tuple[str, ...]:
         """As `edgekit.formats.base.Remarks`: what NVIDIA's own parser says, and that no engine was built here."""
-        return (parser_words(path),)
+        from edgekit.graph.bfloat16 import has_bfloat16
+
+        rounded = (IN_FLOAT32,) if has_bfloat16(_read(path)) else ()
+        return (*rounded, parser_words(path))
 
 
 FORMAT = TensorRtFormat()
@@ -56,9 +72,16 @@ def precisions(path: Path) -> tuple[str, ...]:
     values = (*model.graph.inputs, *model.graph.initializers.values())
     casts = (node.attributes["to"].value for node in model.graph if node.op_type == "Cast")
     types = {value.dtype for value in values} | {ir.DataType(to) for to in casts}
-    quantized = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph)
+    quantized = any(_is_int8(node) for node in model.graph)
     found = {"int8": quantized, "fp16": ir.DataType.FLOAT16 in types}
     return tuple(precision for precision, there in found.items() if there)
+
+
+def _is_int8(node: Any) -> bool:
+    """Whether a node quantizes or dequantizes, and not 4-bit weights."""
+    ir = require("onnx_ir", extra=FORMAT.extra)
+    taken = node.inputs[0].dtype if node.inputs else None
+    return node.op_type in ("QuantizeLinear", "DequantizeLinear") and taken != ir.DataType.INT4
 
 
 def ends(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,7 +1,5 @@
 """From the file that torch writes to the file that a device gets."""
 
-from collections.abc import Mapping
-
 import onnx_ir as ir
 from onnx_ir.passes.common import (
     DeduplicateInitializersPass,
@@ -10,18 +8,19 @@ from onnx_ir.passes.common import (
 )
 from onnxscript import optimizer
 
-from edgekit.core.recipe import Precision
 from edgekit.core.target import Target
 from edgekit.graph.biases import int8_biases_
+from edgekit.graph.blocks import block_weights_
 from edgekit.graph.ceiling import keep_ceiling_
 from edgekit.graph.floats import keep_float_
 from edgekit.graph.fold import fold_weights_, halve_constants_, pad_inside_, pool_globally_, split_by_sizes_
 from edgekit.graph.relabel import clip_behind_quantize_, drop_clipped_relus_, relabel_uint8_
 from edgekit.graph.stored import store_
 from edgekit.graph.values import drop_unused_
+from edgekit.graph.weights import StoredLayers
 from edgekit.graph.written import keep_places_
 
-NOTHING: Mapping[str, Precision] = {}
+NOTHING: StoredLayers = {}
 
 
 def settle_(model: ir.Model) -> ir.Model:
@@ -35,14 +34,13 @@ def settle_(model: ir.Model) -> ir.Model:
 
 def finish_(
     model: ir.Model, target: Target, inputs: tuple[str, ...], outputs: tuple[str, ...],
-    stored: Mapping[str, Precision] = NOTHING,
+    stored: StoredLayers = NOTHING,
 ) -> ir.Model:  # fmt: skip
     """A settled file in the form that the target's runtime runs fast, within its ceiling.
 
-    `stored` has the precision of each layer whose weight is stored as no static layer's is, by the name of the weight's
-    dequantize.
+    `stored` has the layers whose weights are stored as no static layer's are.
 
-    Raises: TargetError naming the op that its opset cannot hold.
+    Raises: TargetError naming the op that its opset cannot hold, or the layer whose 4-bit weights no form holds.
     """
     fold_weights_(model)
     halve_constants_(model)
@@ -58,6 +56,8 @@ def finish_(
         drop_clipped_relus_(model)
         store_(model, stored)
         keep_float_(model)
+    else:
+        block_weights_(model, stored)
     IdentityEliminationPass()(model)
     DeduplicateInitializersPass()(model)
     _forget_shapes_(model)

@@ -5,15 +5,12 @@ int8 weights are cast and scaled by plain ops, which are computed once when the 
 convolutions, two of them in a byte; 4-bit weights of linear layers are those of a MatMulNBits that computes in float32.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-
 import numpy as np
 import onnx_ir as ir
 
-from edgekit.core.recipe import Precision
 from edgekit.graph.dynamic import int8_layer_, measure_once_
-from edgekit.graph.values import add_constant_, constant, drop_unused_, insert_before_, readers, take_place_
+from edgekit.graph.values import add_constant_, drop_unused_, insert_before_, take_place_
+from edgekit.graph.weights import StoredLayers, Weight, layers_of, stored_in
 
 MICROSOFT = "com.microsoft"
 FLOAT32 = 1
@@ -22,28 +19,12 @@ BLOCKS = (128, 64, 32, 16)
 """Inputs that share a scale in a MatMulNBits, where a whole row shares one."""
 
 
-@dataclass(frozen=True)
-class Weight:
-    """A stored weight: `steps` as torch has its weights, `scales` for each of its rows, and what dequantizes it."""
-
-    dequantize: ir.Node
-    steps: np.ndarray
-    scales: np.ndarray
-
-    @property
-    def name(self) -> str:
-        """A name for what is made of it."""
-        return str(self.dequantize.outputs[0].name)
-
-
-def store_(model: ir.Model, stored: Mapping[str, Precision]) -> ir.Model:
-    """`model`, its weights stored as steps by now, with each layer in its form; `stored` has it by its dequantize."""
+def store_(model: ir.Model, stored: StoredLayers) -> ir.Model:
+    """`model`, its weights stored as steps by now, with each layer in the form that onnxruntime runs fast."""
     measure_once_(model)
-    for node in list(model.graph):
-        precision = stored.get(str(node.outputs[0].name)) if node.op_type == "DequantizeLinear" else None
-        if precision is None or (weight := _weight(node)) is None:
-            continue
-        for reader in list(_layers(node.outputs[0])):
+    for weight, (_, precision) in stored_in(model, stored):
+        node = weight.dequantize
+        for reader in list(layers_of(node.outputs[0])):
             if precision == "int8-dynamic":
                 int8_layer_(reader, weight.steps, weight.scales, weight.name)
             elif precision == "int4-weights" and reader.op_type in ("MatMul", "Gemm") and _has_blocks(weight):
@@ -51,25 +32,6 @@ def store_(model: ir.Model, stored: Mapping[str, Precision]) -> ir.Model:
         if node.outputs[0].uses():
             _scale_when_loaded_(node, weight, bits=4 if precision == "int4-weights" else 8)
     return drop_unused_(model)
-
-
-def _weight(dequantize: ir.Node) -> Weight | None:
-    """What a dequantize gives back; behind it, rows may be reshaped to a weight."""
-    rows, scales = constant(dequantize.inputs[0]), constant(dequantize.inputs[1])
-    if rows is None or scales is None:
-        return None
-    shapes = [constant(reader.inputs[1]) for reader in readers(dequantize.outputs[0]) if reader.op_type == "Reshape"]
-    steps = rows if not shapes or shapes[0] is None else rows.reshape([int(size) for size in shapes[0]])
-    return Weight(dequantize, steps, scales.reshape(-1))
-
-
-def _layers(value: ir.Value) -> Iterator[ir.Node]:
-    """The ops that compute with a weight, behind what only moves it."""
-    for reader in readers(value):
-        if reader.op_type in ("Reshape", "Transpose"):
-            yield from _layers(reader.outputs[0])
-        else:
-            yield reader
 
 
 def _has_blocks(weight: Weight) -> bool:

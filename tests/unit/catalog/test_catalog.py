@@ -71,7 +71,7 @@ def test_a_tensorrt_target_names_a_version_that_one_jetpack_has() -> None:
     for target in tensorrt:
         assert target.numerics.activations == "int8-symmetric"
         assert target.build == "device"
-        assert target.limits.opset == (17 if dict(target.requires)["tensorrt"].startswith("8.") else 20)
+        assert target.limits.opset == (17 if dict(target.requires)["tensorrt"].startswith("8.") else 21)
 
 
 def test_a_dpu_takes_scales_that_are_powers_of_two_and_channels_in_its_own_multiples() -> None:
