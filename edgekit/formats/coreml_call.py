@@ -4,7 +4,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import ConvertError
-from edgekit.formats.coreml_ops import join_rows_
+from edgekit.formats.coreml_ops import join_rows_, keep_halves_
 
 if TYPE_CHECKING:
     from edgekit.models.program import Program
@@ -20,6 +20,7 @@ def spelled_out(program: "Program") -> Any:
     exported = program.exported.run_decompositions(recurrent_steps())
     say_strides_(exported.graph)
     join_rows_(exported.graph)
+    keep_halves_(exported.graph)
     return exported
 
 

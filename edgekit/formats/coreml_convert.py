@@ -12,7 +12,7 @@ from edgekit.core.target import Deployment
 from edgekit.errors import ArtifactError, ConvertError
 from edgekit.formats.coreml_call import convert_by_coremltools, finish_, lost_weight, spelled_out
 from edgekit.formats.coreml_network import write_network
-from edgekit.formats.coreml_ops import keep_gelus_form_, keep_weights_
+from edgekit.formats.coreml_ops import keep_bounds_narrow_, keep_gelus_form_, keep_weights_
 from edgekit.formats.coreml_weights import STORE, on_grid, register_pass_
 from edgekit.formats.mil.deployment import is_network
 from edgekit.formats.mil.grid import Grid, digest_of
@@ -41,6 +41,7 @@ def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[s
     from edgekit.formats.crossing import mixes_in
 
     keep_gelus_form_()
+    keep_bounds_narrow_()
     write = write_network if is_network(job["deployment"]) else write_program
     for part, path in mixes_in(job):
         write(part, path, job["deployment"])

@@ -55,6 +55,25 @@ def join_rows_(graph: Any) -> None:
     graph.eliminate_dead_code()
 
 
+def keep_halves_(graph: Any) -> None:
+    """Casts what is made of halves and a number to half again: coremltools makes float32 of it."""
+    import torch
+
+    aten = torch.ops.aten
+    for node in list(graph.nodes):
+        value = node.meta.get("val")
+        if getattr(value, "dtype", None) is not torch.float16:
+            continue
+        numbers = any(isinstance(argument, int | float) for argument in node.args[:2])
+        if node.target in (aten.pad.default, aten.constant_pad_nd.default) or (
+            node.target in (aten.add.Tensor, aten.mul.Tensor) and numbers
+        ):
+            with graph.inserting_after(node):
+                cast = graph.call_function(aten._to_copy.default, (node,), {"dtype": torch.float16})
+            cast.meta = dict(node.meta)
+            node.replace_all_uses_with(cast, delete_user_cb=lambda user, cast=cast: user is not cast)
+
+
 def keep_gelus_form_() -> None:
     """Makes coremltools, in this process, see which GELU is meant: 9.0 takes every one of a program to be exact."""
     from coremltools.converters.mil import Builder as mb  # noqa: N813
@@ -67,3 +86,31 @@ def keep_gelus_form_() -> None:
         context.add(mb.gelu(x=_get_inputs(context, node)[0], mode=mode, name=node.name))
 
     register_torch_op(override=True)(gelu)
+
+
+def keep_bounds_narrow_() -> None:
+    """Makes coremltools, in this process, clip halves by halves: 9.0 refuses float32 bounds, or clips in float32."""
+    from coremltools.converters.mil import Builder as mb  # noqa: N813
+    from coremltools.converters.mil import register_torch_op
+    from coremltools.converters.mil.frontend.torch import ops
+    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+    from coremltools.converters.mil.mil import types
+
+    def narrow(name: str) -> None:
+        plain = _TORCH_OPS_REGISTRY.get_func(name)
+
+        def clip(context: Any, node: Any) -> None:
+            x, *bounds = ops._get_inputs(context, node)
+            values = [None if bound is None else bound.val for bound in bounds] + [None]
+            if x.dtype != types.fp16 or all(value is None for value in values):
+                plain(context, node)
+                return
+            most = float(np.finfo(np.float16).max)
+            low, high = (default if v is None else v for v, default in zip(values, (-most, most), strict=False))
+            context.add(mb.clip(x=x, alpha=np.float16(low), beta=np.float16(high), name=node.name))
+
+        clip.__name__ = f"edgekit_{name}"
+        register_torch_op(torch_alias=[name], override=True)(clip)
+
+    for name in ("hardtanh", "clamp", "clamp_min"):
+        narrow(name)

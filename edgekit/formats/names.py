@@ -9,8 +9,8 @@ from edgekit.errors import TargetError
 GROUP = "edgekit.formats"
 BUILT_THERE = frozenset({"tensorrt", "vitis_ai"})
 """Formats of what another program builds: the file that it is built from is one of ONNX, and ends so."""
-_ENDINGS = {"coreml": "mlpackage.zip"}
-"""The ending of a format's files, where that is not its name."""
+_ENDINGS = {"coreml": ("mlpackage.zip", "mlmodel")}
+"""The endings of a format's files, where that is not its name."""
 EXTRAS = {"vitis_ai": "vitis"}
 """The extra of each format whose extra has another name than itself."""
 
@@ -49,7 +49,7 @@ def file_endings() -> tuple[str, ...]:
     >>> "tensorrt" in file_endings()
     False
     """
-    return tuple(_ENDINGS.get(name, name) for name in format_names() if name not in BUILT_THERE)
+    return tuple(ending for name in format_names() if name not in BUILT_THERE for ending in _ENDINGS.get(name, (name,)))
 
 
 def format_of(file_name: str) -> str | None:
@@ -57,6 +57,12 @@ def format_of(file_name: str) -> str | None:
 
     >>> format_of("net.onnx"), format_of("net.mlpackage.zip"), format_of("notes.zip"), format_of("onnx")
     ('onnx', 'coreml', None, None)
+    >>> format_of("net.mlmodel")
+    'coreml'
     """
-    names = (name for name in format_names() if name not in BUILT_THERE)
-    return next((name for name in names if file_name.endswith(f".{_ENDINGS.get(name, name)}")), None)
+    for name in format_names():
+        if name not in BUILT_THERE and file_name.endswith(
+            tuple(f".{ending}" for ending in _ENDINGS.get(name, (name,)))
+        ):
+            return name
+    return None

@@ -12,7 +12,7 @@ from edgekit.bench.check_device import layers_on, outputs_on, probe_file, times_
 from edgekit.bench.program import IncomparableError
 from edgekit.bench.session import Form
 from edgekit.bench.tool_session import ToolBench
-from edgekit.catalog import get_target
+from edgekit.catalog import get_target, targets
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device
 from edgekit.core.measurement import Options
@@ -22,7 +22,7 @@ from edgekit.devices.prepare import check_measures
 from edgekit.devices.push import collecting, stage
 from edgekit.errors import ArtifactError, UsageError
 from edgekit.formats.layers import kept_layers
-from edgekit.formats.names import file_endings
+from edgekit.formats.names import file_endings, format_of
 from edgekit.formats.pack import wrap
 from edgekit.formats.vectors import Vectors, read_vectors
 from edgekit.formats.verify import verify_outputs
@@ -108,6 +108,11 @@ def _with_saturation(found: Checked, target: Target, features: tuple[str, ...]) 
     )
 
 
+def _any_target(kind: str) -> Target:
+    """A target of a format, one that can be measured where there is one: on this computer a file runs without it."""
+    return next(target for target in (*usable_targets(), *targets()) if target.format == kind)
+
+
 @contextmanager
 def placed(text: str, store: ArtifactStore, device: Device | None = None) -> Iterator[tuple[Artifact, Path]]:
     """The artifact that `text` names, and where its files are; of a bare file one made for the while.
@@ -115,7 +120,7 @@ def placed(text: str, store: ArtifactStore, device: Device | None = None) -> Ite
     Raises: as `check`.
     """
     path = Path(text)
-    kind = path.suffix.removeprefix(".")
+    kind = format_of(path.name)
     folder = path.parent if path.is_file() and (path.parent / DESCRIPTION).is_file() else path
     if folder.is_dir():
         artifact = read_artifact(folder)
@@ -123,12 +128,12 @@ def placed(text: str, store: ArtifactStore, device: Device | None = None) -> Ite
             raise UsageError(f"{text}: the artifact in its folder has no such file: name the folder")
         yield artifact, folder
     elif path.is_file():
-        if kind not in file_endings():
+        if kind is None:
             raise UsageError(f"{text}: want a model file that ends in .{', .'.join(file_endings())}, or a folder")
-        target = fitting_target(device, kind) if device else next(t for t in usable_targets() if t.format == kind)
+        target = fitting_target(device, kind) if device else _any_target(kind)
         with scratch() as made:
             yield wrap(path, target, made / "artifact"), made / "artifact"
-    elif kind in file_endings() or os.sep in text:
+    elif kind is not None or os.sep in text:
         raise UsageError(f"{text}: no such file or folder")
     else:
         artifact = store.find(text)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from nets import noise
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from edgekit.catalog.targets import get_target
 from edgekit.compress.quantize import quantize
@@ -47,7 +48,7 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(self.static(torch.relu(self.depth(self.int4(torch.relu(self.stem(x)))))))
-        x = torch.relu(self.short(torch.relu(self.int8(x))))
+        x = F.relu6(F.pad(self.short(torch.relu(self.int8(x))).clamp(min=-0.5), (0, 1, 1, 0)) + 0.25)
         x = torch.relu(self.grouped(torch.relu(self.palette(x)))) + self.thin(self.sparse(x))
         return self.head(torch.relu(self.sparse_palette(x.mean((2, 3)))))
 
@@ -116,6 +117,11 @@ def test_the_package_computes_what_the_program_computes(lowered: tuple[Program, 
     assert np.abs(got - wanted).max() < 1e-3 * np.abs(wanted).max()
     artifact = package(program, IOS18, path, folder=tmp_path / "artifact", key="k", name="forms")
     assert "sparse int8" in verify(artifact, tmp_path / "artifact").remarks[0]
+
+
+def test_a_layer_in_half_and_the_bounds_behind_it_compute_in_half(lowered: tuple[Program, Path]) -> None:
+    halves = [op.kind for op in read(lowered[1]).ops if op.gives[0].type.dtype == "FLOAT16" and op.kind != "cast"]
+    assert set(halves) == {"conv", "clip", "relu6"}
 
 
 def test_stored_weights_are_the_programs_to_the_bit(lowered: tuple[Program, Path]) -> None:

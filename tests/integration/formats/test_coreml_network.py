@@ -14,13 +14,15 @@ from edgekit.catalog.targets import get_target
 from edgekit.compress.quantize import quantize
 from edgekit.compress.reference import reference_outputs
 from edgekit.core.recipe import Precision, Quantize
-from edgekit.errors import ConvertError
+from edgekit.errors import ArtifactError, ConvertError
 from edgekit.formats.child import run_model
 from edgekit.formats.coreml import FORMAT, read
 from edgekit.formats.pack import package
 from edgekit.formats.verify import verify
 from edgekit.models.model import Model, capture
 from edgekit.models.program import Program, export
+from edgekit.pipeline.check import check
+from edgekit.store.artifacts import ArtifactStore
 
 IOS13 = get_target("coreml-iphone-ios13")
 LAYERS: tuple[tuple[str, Precision], ...] = (("b.0", "fp16"), ("c.0", "fp32"))
@@ -75,6 +77,14 @@ def test_the_network_computes_what_the_program_computes(lowered: tuple[Program, 
     assert np.abs(got - wanted).max() < 1e-3 * np.abs(wanted).max()
     artifact = package(program, IOS13, path, folder=tmp_path / "artifact", key="k", name="network")
     assert verify(artifact, tmp_path / "artifact").remarks[0].startswith("weights: 4 int8, ")
+
+
+def test_a_bare_file_is_checked_without_a_mac(lowered: tuple[Program, Path], tmp_path: Path) -> None:
+    found = check(str(lowered[1]), ArtifactStore(tmp_path))
+    assert found.is_right
+    (tmp_path / "cut.mlmodel").write_bytes(lowered[1].read_bytes()[:1000])
+    with pytest.raises(ArtifactError, match=r"cut\.mlmodel: its model is no Core ML specification"):
+        check(str(tmp_path / "cut.mlmodel"), ArtifactStore(tmp_path))
 
 
 class Turned(nn.Module):
