@@ -45,9 +45,10 @@ def test_what_the_agent_drives_is_usable() -> None:
 HAILO = Target(name="hailo-8", title="a format and a runtime of nobody's", format="hailo", runtime="hailortcli")
 
 
-def test_every_target_is_usable_and_what_no_device_ran_here_is_said_so() -> None:
-    assert set(usable_targets()) == set(targets())
-    words = {target.runtime: usable_words(target) for target in targets()}
+def test_what_no_device_ran_here_is_said_of_a_target_and_an_iphone_and_a_coral_wait() -> None:
+    waiting = {target.runtime for target in set(targets()) - set(usable_targets())}
+    assert waiting == {"coremltools-iphone", "libedgetpu"}
+    words = {target.runtime: usable_words(target) for target in usable_targets()}
     untried = "yes; not tried on such a device"
     assert words == {
         "onnxruntime": "yes", "litert": "yes", "benchmark_litert_model": "yes", "trtexec": untried,
