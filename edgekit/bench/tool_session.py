@@ -169,7 +169,8 @@ class ToolBench(Bench):
             timing, now = self.program.time(form, plan), state_of(self.transport, len(found))
             found.append(Window(
                 at_s=self._clock() - began, p50_s=timing.typical_s, p99_s=timing.p99_s, calls=timing.calls,
-                temperature_c=now.temperature_c, load_average=now.load_average, throttled=now.throttled,
+                temperature_c=now.temperature_c, frequency_khz=now.frequency_khz, load_average=now.load_average,
+                throttled=now.throttled,
             ))  # fmt: skip
             on_window(found[-1])
         return msgspec.structs.replace(sustained_of(found), between="the start of a process")

@@ -321,7 +321,8 @@ def _device_lines(device: Device) -> list[str]:
 
 
 def _facts_lines(facts: Facts) -> list[str]:
-    runtimes = ", ".join(f"{name} {version}" for name, version in facts.runtimes) or "none: `edgekit devices prepare`"
+    how = "`edgekit doctor --target NAME` says what measures" if facts.python is None else "`edgekit devices prepare`"
+    runtimes = ", ".join(f"{name} {version}" for name, version in facts.runtimes) or f"none: {how}"
     kernel = "Darwin" if facts.os_id == "macos" else "Linux"
     board = facts.board and facts.board + (f" ({facts.soc})" if facts.soc else "")
     return [

@@ -42,9 +42,10 @@ def find_program(transport: Transport, device: Device, facts: Facts, name: str, 
         transport, "tool", (device.root, name, "", *candidates(device, facts, name)), doing=f"looking for {name}"
     )
     if "path" not in found:
-        given = dict(device.tools).get(name)
-        where = f"no {given} there" if given else f"no {name} there"
-        raise DeviceError(f"{transport.name}: {where}: {_get(name, device)}")
+        if given := dict(device.tools).get(name):
+            again = "put it there, or remove the device and add it without --tool"
+            raise DeviceError(f"{transport.name}: no {given} there, where `--tool` says that {name} is: {again}")
+        raise DeviceError(f"{transport.name}: no {name} there: {_get(name, device)}")
     if wrong := unfit(bytes.fromhex(_hex(found.get("header", ""))), facts.arch):
         raise DeviceError(f"{transport.name}: {found['path']} is {wrong}: {_get(name, device)}")
     if "runs" not in found:
@@ -71,8 +72,11 @@ def bring_program(
 ) -> Program:
     """The program in the host's `file`, on the device from now on, in edgekit's own folder there.
 
-    Raises: UsageError if the file cannot be read, or is for another processor; StorageError; as `find_program`.
+    Raises: UsageError if the file cannot be read, or is for another processor, or the device is said to have one
+    elsewhere; StorageError; as `find_program`.
     """
+    if given := dict(device.tools).get(name):
+        raise UsageError(f"--from: `--tool` says that {name} is at {given} of {device.name}: put it there yourself")
     try:
         with file.open("rb") as opened:
             header = opened.read(HEADER_BYTES)

@@ -140,7 +140,7 @@ def test_a_pushed_model_is_tried_there_first_and_one_that_computes_something_els
         (phone.tools / "benchmark_model").unlink()
         pushed = push(candidate, phone.device, store, ledger)
         assert pushed.tried is not None
-        assert "benchmark_model there: get LiteRT's" in pushed.tried.why
+        assert "benchmark_model there, where `--tool` says" in pushed.tried.why
     assert (current / "model.tflite").read_bytes() == store.model_path(candidate).read_bytes()
 
 

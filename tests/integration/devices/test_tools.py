@@ -57,8 +57,10 @@ def test_what_the_user_says_comes_first_and_is_not_guessed_around(device: Device
         bring_program(way, device, facts, "benchmark_model", program(tmp_path / "one", "one"))
         assert find_program(way, said, facts, "benchmark_model").path == str(own)
         own.unlink()
-        with pytest.raises(DeviceError, match=r"board: no /.*/own tools/bm there"):
+        with pytest.raises(DeviceError, match=r"board: no /.*/own tools/bm there, where `--tool` says"):
             find_program(way, said, facts, "benchmark_model")
+        with pytest.raises(UsageError, match=r"says that benchmark_model is at /.* of board"):
+            bring_program(way, said, facts, "benchmark_model", program(tmp_path / "one", "one"))
         assert cores_for(way, device, 10_000) is None
 
 

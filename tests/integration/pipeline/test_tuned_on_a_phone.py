@@ -35,6 +35,7 @@ def job() -> Job:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_model_is_tuned_on_a_phone_and_its_choice_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

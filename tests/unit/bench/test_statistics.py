@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgekit.bench.remarks import remarks
 from edgekit.bench.statistics import (
     compare,
     enough,
@@ -148,3 +149,33 @@ def test_a_lone_time_would_be_wrong_where_the_ratio_is_right() -> None:
     paired = compare(rounds, "d", "a", "b").ratio
     alone = latency(rounds, "a", "wall")
     assert (paired.high - paired.low) / paired.value < 0.5 * (alone.high_s - alone.low_s) / alone.p50_s
+
+
+def told(name: str, figure: float, p95: float | None = None, cpu: tuple[float, ...] = ()) -> Reading:
+    """What a vendor's program tells of one load."""
+    return Reading(artifact=name, wall_s=(figure,), cpu_s=cpu, told="median", calls=50, p95_s=p95, steady=None)
+
+
+def test_loads_that_tell_one_figure_each_have_an_interval_over_the_loads_and_no_tail_but_the_one_told() -> None:
+    figures = [1.0, 1.1, 0.9, 1.05, 0.95, 1.02, 0.98, 1.0]
+    rounds = [Round(index=i, readings=(told("a", f, 2 * f),)) for i, f in enumerate(figures)]
+    found = latency(rounds, "a", "wall")
+    assert (found.calls, found.loads, found.told) == (400, 8, "median")
+    assert (found.p50_s, found.least_s, found.p95_s) == (1.0, 0.9, 2.0)
+    assert (found.p90_s, found.p99_s, found.p90_within_s) == (None, None, None)
+    assert found.low_s < found.p50_s < found.high_s
+    rounds[3] = Round(index=3, readings=(told("a", 1.05),))
+    assert latency(rounds, "a", "wall").p95_s is None, "one load that does not tell it is none for all"
+
+
+def test_where_one_of_two_tells_no_cpu_time_the_wall_clock_judges_whatever_disturbed_the_other() -> None:
+    rounds = [
+        Round(index=i, readings=(reading("a", [2.0 + 0.01 * i] * 3, [1.0] * 3), told("b", 1.0 + 0.005 * i)))
+        for i in range(8)
+    ]
+    assert is_disturbed(rounds, ("a", "b"), 1)
+    found = compare(rounds, "d", "a", "b")
+    assert (found.clock, found.cpu, found.verdict) == ("wall", None, "faster")
+    assert found.judged == found.wall
+    assert enough(rounds, "a", ["b"], 0.01, 1)
+    assert any("tells no CPU time" in remark for remark in remarks(rounds, "a", "b"))

@@ -1,7 +1,7 @@
 import msgspec
 
-from edgekit.cli.words import MOST_REFUSALS, comparison_words, measurement_table, study_words
-from edgekit.core.measurement import Comparison, Quality, Ratio
+from edgekit.cli.words import MOST_REFUSALS, comparison_words, measurement_table, profile_lines, study_words
+from edgekit.core.measurement import Comparison, Profile, Quality, Ratio
 from edgekit.core.recipe import FLOAT
 from edgekit.core.trial import Choice, Explanation, Refusal, Study, Trial
 from tests.unit.store.nouns import measurement
@@ -73,3 +73,15 @@ def test_a_comparison_is_a_sentence_with_its_interval() -> None:
 
 def test_measurements_are_one_row_each() -> None:
     assert len(measurement_table((measurement(), measurement("b"))).splitlines()) == 3
+
+
+def test_what_a_program_does_not_tell_is_a_dash_or_not_told() -> None:
+    whole = measurement()
+    wall = msgspec.structs.replace(whole.wall, p90_s=None, p99_s=None, p95_s=0.003, told="mean")
+    partly = msgspec.structs.replace(whole, wall=wall, cpu=None, load_s=None, first_call_s=None, steady=None)
+    row = measurement_table((partly,)).splitlines()[1]
+    assert "(mean)" in row
+    assert row.split("  ").count("-") + row.count(" - ") >= 3
+    lines = profile_lines(Profile(measurement=partly))
+    assert "cold         load not told, first call not told" in lines
+    assert any(line.startswith("warm         mean ") and "p90 and p99 not told" in line for line in lines)

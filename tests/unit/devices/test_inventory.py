@@ -121,3 +121,15 @@ def test_labels_are_read_from_the_command_line() -> None:
     assert inventory.parse_labels(["b=2", "a=x=y"]) == (("a", "x=y"), ("b", "2"))
     with pytest.raises(UsageError, match="key=value"):
         inventory.parse_labels(["site"])
+
+
+def test_where_a_program_is_on_a_device_comes_back_and_an_unknown_one_is_refused() -> None:
+    pairs = inventory.parse_tools(["benchmark_model=/opt/a b/bm", "trtexec=/opt/trt/bin/trtexec"])
+    inventory.add_device(msgspec.structs.replace(BOARD, tools=pairs))
+    assert '[device.tools]\nbenchmark_model = "/opt/a b/bm"' in inventory.inventory_file().read_text()
+    assert inventory.get_device("pi5").tools == pairs
+    for text, words in (
+        ("benchmark=/x", "edgekit runs trtexec, xdputil"), ("trtexec=", "want its path"), ("/x", "--tool '/x'")
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=words):
+            inventory.parse_tools([text])

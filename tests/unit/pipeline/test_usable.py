@@ -6,12 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgekit.catalog import default_target, targets
+from edgekit.catalog import default_target, get_target, targets
 from edgekit.cli.enrolment import coming_targets, runnable_targets
 from edgekit.core.device import Facts
 from edgekit.core.target import Target
 from edgekit.errors import TargetError
 from edgekit.formats.names import format_names
+from edgekit.pipeline.fitting import without_python
 from edgekit.pipeline.usable import check_usable, lacking, usable_targets, usable_words
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "facts"
@@ -44,9 +45,10 @@ def test_what_the_agent_drives_is_usable() -> None:
 HAILO = Target(name="hailo-8", title="a format and a runtime of nobody's", format="hailo", runtime="hailortcli")
 
 
-def test_every_target_is_usable_and_what_no_device_ran_here_is_said_so() -> None:
-    assert set(usable_targets()) == set(targets())
-    words = {target.runtime: usable_words(target) for target in targets()}
+def test_what_no_device_ran_here_is_said_of_a_target_and_an_iphone_and_a_coral_wait() -> None:
+    waiting = {target.runtime for target in set(targets()) - set(usable_targets())}
+    assert waiting == {"coremltools-iphone", "libedgetpu"}
+    words = {target.runtime: usable_words(target) for target in usable_targets()}
     untried = "yes; not tried on such a device"
     assert words == {
         "onnxruntime": "yes", "litert": "yes", "benchmark_litert_model": "yes", "trtexec": untried,
@@ -72,6 +74,8 @@ def test_a_device_is_given_usable_targets_only() -> None:
 def test_a_phone_has_benchmark_model_by_default_and_termux_its_own_python() -> None:
     assert default_target(PHONE, "tflite", usable_targets()).name == "tflite-aarch64-android"
     assert default_target(TERMUX, "tflite", usable_targets()).name == "tflite-aarch64"
+    assert without_python(PHONE, usable_targets()) == get_target("tflite-aarch64-android")
+    assert without_python(PI_32, usable_targets()) is None
     assert runnable_targets(MAC) == ("coreml-apple-silicon", "onnx-aarch64", "tflite-aarch64")
     assert "vitis_ai-dpuczdx8g-b4096" in runnable_targets(KRIA)
 
