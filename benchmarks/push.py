@@ -93,6 +93,7 @@ class Tools:
     def __init__(self, folder: Path, known: dict[str, str]) -> None:
         self.folder, self.known = folder, known
         self._environment = {**os.environ, "ANSIBLE_HOST_KEY_CHECKING": "False", "ANSIBLE_NOCOLOR": "1"}
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what a user has installed is compiled
 
     def run(self, tool: str, file: Path, ways: list[Way]) -> float:
         """Seconds from start to end. Raises: subprocess.CalledProcessError."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgekit.core.device import Device
+from edgekit.devices.call import ALIVE_COUNT, ALIVE_S, CONNECT_S
 from edgekit.devices.conversation import Conversation, Running, Source
-from edgekit.devices.dial import ALIVE_COUNT, ALIVE_S, CONNECT_S
 from edgekit.devices.process import start_process
 from edgekit.devices.reported import Reported, new_mark, reporting_line
 from edgekit.devices.said import readable

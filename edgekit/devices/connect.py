@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edgekit.core.device import Device
+from edgekit.devices.call import calling
 from edgekit.devices.conversation import Conversation
-from edgekit.devices.inventory import get_device
 from edgekit.errors import UsageError
 
 HOPS = 4
@@ -42,9 +42,12 @@ def _open(device: Device) -> Conversation:
 
             return open_adb(device)
         case "ssh":
-            from edgekit.devices.ssh import open_ssh
+            via = jumps(device)
+            first = via[0] if via else device
+            with calling(first.host, first.port) as call:  # the device gets ready while what speaks SSH is loaded
+                from edgekit.devices.ssh import open_ssh
 
-            return open_ssh(device, jumps(device))
+                return open_ssh(device, via, called=call)
 
 
 def jumps(device: Device) -> tuple[Device, ...]:
@@ -54,7 +57,7 @@ def jumps(device: Device) -> tuple[Device, ...]:
     """
     found: list[Device] = []
     while device.jump is not None:
-        hop = get_device(device.jump)
+        hop = _registered(device.jump)
         if hop.transport not in ("ssh", "openssh"):
             raise UsageError(f"device {device.name!r}: jump {hop.name!r} is reached by {hop.transport}, not over SSH")
         found.insert(0, hop)
@@ -62,6 +65,12 @@ def jumps(device: Device) -> tuple[Device, ...]:
             raise UsageError(f"device {device.name!r}: is reached through more than {HOPS} others")
         device = hop
     return tuple(found)
+
+
+def _registered(name: str) -> Device:
+    from edgekit.devices.inventory import get_device  # what it loads takes as long as logging in
+
+    return get_device(name)
 
 
 def host_keys_of(device: Device) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A TCP connection that notices a dead peer, SSH spoken over it, and every way it can fail told in edgekit's errors."""
+"""SSH spoken over a TCP connection, and every way it can fail told in edgekit's errors."""
 
 import logging
 import socket
@@ -8,25 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import paramiko
-
+from edgekit.devices.call import CONNECT_S, Call, open_socket
+from edgekit.devices.lean import paramiko
 from edgekit.devices.said import readable
 from edgekit.errors import DeadlineError, DeviceError, HostKeyError, LoginError, UnreachableError
 
-CONNECT_S = 10.0
-ALIVE_S, ALIVE_COUNT = 3, 3
-USER_TIMEOUT_MS = 10_000
-
 # A library must not write to stderr for want of a handler; whoever configures logging still hears it.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
-
-_SOCKET_OPTIONS = (
-    ("TCP_NODELAY", 1),  # without it a command on an open connection takes 53 ms, not 12
-    ("TCP_KEEPIDLE", ALIVE_S),
-    ("TCP_KEEPINTVL", ALIVE_S),
-    ("TCP_KEEPCNT", ALIVE_COUNT),
-    ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),  # sent, not acknowledged: the one that ends a write to a dead peer
-)
 
 
 @contextmanager
@@ -96,16 +84,6 @@ class Heard:
         return getattr(self._socket, name)
 
 
-def open_socket(host: str, port: int, timeout_s: float = CONNECT_S) -> socket.socket:
-    """A TCP connection whose loss is noticed within about 10 s. Raises: OSError."""
-    connection = socket.create_connection((host, port), timeout=timeout_s)
-    for option, value in _SOCKET_OPTIONS:
-        if hasattr(socket, option):
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return connection
-
-
 def dial(
     name: str,
     host: str,
@@ -113,18 +91,21 @@ def dial(
     *,
     key_types: tuple[str, ...] = (),
     through: paramiko.Transport | None = None,
+    called: Call | None = None,
     timeout_s: float = CONNECT_S,
 ) -> paramiko.Transport:
     """SSH with keys exchanged and nobody logged in: nothing secret was sent, and the host key can be looked at.
 
     `key_types`: the host key algorithms asked for; all that paramiko knows, if empty. `through`: the connection to a
-    machine that reaches the host, if this one does not.
+    machine that reaches the host, if this one does not. `called`: a connection to it that is on its way already.
 
     Raises: UnreachableError, DeadlineError; HostKeyError if the host has no key of these types.
     """
     with told(name):
-        if through is None:
-            way: Any = open_socket(host, port, timeout_s)
+        if called is not None:
+            way: Any = called.taken()
+        elif through is None:
+            way = open_socket(host, port, timeout_s)
         else:
             way = through.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout_s)
         transport = paramiko.Transport(Heard(way))

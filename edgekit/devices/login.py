@@ -4,12 +4,12 @@ import getpass
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from edgekit.core.device import Device
 from edgekit.devices.asking import terminal
 from edgekit.devices.dial import closed_after, told
+from edgekit.devices.lean import paramiko
 from edgekit.devices.said import readable
 from edgekit.errors import LoginError
 

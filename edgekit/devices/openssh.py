@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 from edgekit.core.device import Device
 from edgekit.devices.asking import terminal
+from edgekit.devices.call import ALIVE_COUNT, ALIVE_S, CONNECT_S
 from edgekit.devices.conversation import Conversation, Running
-from edgekit.devices.dial import ALIVE_COUNT, ALIVE_S, CONNECT_S
 from edgekit.devices.hostkeys import KEY_TYPES, known_hosts
 from edgekit.devices.process import start_process
 from edgekit.devices.reported import Reported, new_mark, reporting_line

@@ -4,9 +4,9 @@ import threading
 import time
 from types import TracebackType
 
-import paramiko
-
-from edgekit.devices.dial import ALIVE_COUNT, ALIVE_S, hang_up
+from edgekit.devices.call import ALIVE_COUNT, ALIVE_S
+from edgekit.devices.dial import hang_up
+from edgekit.devices.lean import paramiko
 
 SILENT_S = ALIVE_S * (ALIVE_COUNT + 1)
 """The other end is asked within two of these intervals, and has the others to answer."""

@@ -9,12 +9,12 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any, BinaryIO
 
-import paramiko
-
 from edgekit.core.device import Device
+from edgekit.devices.call import CONNECT_S, Call
 from edgekit.devices.conversation import Conversation, Running, Source
-from edgekit.devices.dial import CONNECT_S, closed_after, dial, hang_up, told
+from edgekit.devices.dial import closed_after, dial, hang_up, told
 from edgekit.devices.hostkeys import KEY_TYPES, algorithms_of, check, shown
+from edgekit.devices.lean import paramiko
 from edgekit.devices.login import Login
 from edgekit.devices.pulse import Pulse
 from edgekit.devices.said import readable
@@ -33,8 +33,10 @@ GOING_DOWN_S = 1.0
 """A device that goes down ends its programs a moment before its connections: so long, a killed one is not blamed."""
 
 
-def open_ssh(device: Device, via: Sequence[Device] = (), *, timeout_s: float = CONNECT_S) -> "SshTransport":
-    """A way to `device`, logged in, through the devices `via`, the nearest first.
+def open_ssh(
+    device: Device, via: Sequence[Device] = (), *, called: Call | None = None, timeout_s: float = CONNECT_S
+) -> "SshTransport":
+    """A way to `device`, logged in, through the devices `via`, the nearest first, which may be `called` already.
 
     Each host key is checked before anything secret is sent. Where this process has a terminal, a person may be asked
     for a passphrase or a password there.
@@ -42,7 +44,7 @@ def open_ssh(device: Device, via: Sequence[Device] = (), *, timeout_s: float = C
     Raises: HostKeyError, LoginError, UnreachableError, DeadlineError.
     """
     with ExitStack() as stack:
-        transport = _hops((*via, device), timeout_s, stack)
+        transport = _hops((*via, device), timeout_s, stack, called)
         assert transport is not None
         return SshTransport(device.name, transport, stack.pop_all())
 
@@ -69,12 +71,17 @@ def enrol(device: Device, via: Sequence[Device] = (), *, timeout_s: float = CONN
     return tuple(keys)
 
 
-def _hops(hops: Sequence[Device], timeout_s: float, owned: ExitStack) -> paramiko.Transport | None:
+def _hops(
+    hops: Sequence[Device], timeout_s: float, owned: ExitStack, called: Call | None = None
+) -> paramiko.Transport | None:
     """The connection to the last of these devices, each reached through the one before; None if there are none."""
     transport = None
     for hop in hops:
         key_types = algorithms_of(hop.host_keys, hop.name)
-        transport = dial(hop.name, hop.host, hop.port, key_types=key_types, through=transport, timeout_s=timeout_s)
+        transport = dial(
+            hop.name, hop.host, hop.port, key_types=key_types, through=transport, called=called, timeout_s=timeout_s
+        )  # fmt: skip
+        called = None
         owned.enter_context(Pulse(transport))
         check(transport.host_key, hop.host_keys, hop.name)
         Login(transport, hop, 2 * timeout_s).log_in()
@@ -179,7 +186,8 @@ class _Channel:
     def _send(self, source: BinaryIO, on_bytes: OnBytes | None) -> None:
         """Sends the input. Only a failure of this side is kept: of the link or the command, the exit status tells."""
         try:
-            while block := source.read(BLOCK_BYTES):
+            size = self._channel.out_max_packet_size - 64
+            while block := source.read(size):
                 try:
                     self._channel.sendall(block)
                 except TimeoutError:
