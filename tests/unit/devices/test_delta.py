@@ -1,5 +1,6 @@
 """What changed between two files, and that the device makes the new one of it: for any two files."""
 
+import hashlib
 import io
 import os
 import subprocess
@@ -19,8 +20,10 @@ def apply(folder: Path, base: Path, patch: bytes) -> bytes:
     (folder / "patch").write_bytes(patch)
     (folder / "patch.py").write_bytes(on_device("patch.py"))
     words = [sys.executable, str(folder / "patch.py"), str(base), str(folder / "patch"), str(folder / "made")]
-    subprocess.run(words, check=True)
-    return (folder / "made").read_bytes()
+    told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    made = (folder / "made").read_bytes()
+    assert told == hashlib.sha256(made).hexdigest() + "\n"
+    return made
 
 
 @st.composite
@@ -67,6 +70,30 @@ def test_a_recipe_names_the_blocks_of_the_new_file_in_order(tmp_path: Path, pair
         data = pair[0] if source == "base" else sent.getvalue()
         made += data[int(first) * BLOCK_BYTES : (int(first) + int(count)) * BLOCK_BYTES]
     assert made == pair[1]
+
+
+def test_what_changed_in_between_is_all_that_a_patch_holds_of_the_file(tmp_path: Path) -> None:
+    old = os.urandom(10 * BLOCK_BYTES)
+    new = old[:100_000] + os.urandom(70_000) + old[170_000:]
+    (tmp_path / "old").write_bytes(old)
+    (tmp_path / "new").write_bytes(new)
+    assert write_patch(tmp_path / "new", tmp_path / "old", patch := io.BytesIO())
+    assert 70_000 <= len(patch.getvalue()) < 70_200
+    assert apply(tmp_path, tmp_path / "old", patch.getvalue()) == new
+
+
+@pytest.mark.parametrize("missing", ["copy_file_range", ""])
+def test_a_device_copies_what_stayed_by_itself_or_by_its_system(tmp_path: Path, missing: str) -> None:
+    old, head = os.urandom(20 << 20), os.urandom(12)
+    (tmp_path / "old").write_bytes(old)
+    (tmp_path / "new").write_bytes(head + old[12:])
+    patch = io.BytesIO()
+    assert write_patch(tmp_path / "new", tmp_path / "old", patch)
+    code = on_device("patch.py").decode().replace("copy_file_range", "no_such_call" if missing else "copy_file_range")
+    (tmp_path / "patch").write_bytes(patch.getvalue())
+    words = [sys.executable, "-c", code, "old", "patch", "made"]
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "made").read_bytes() == head + old[12:]
 
 
 def test_files_that_have_nothing_in_common_are_not_worth_a_patch(tmp_path: Path) -> None:
