@@ -48,7 +48,7 @@ def parcel(files: Mapping[str, Path]) -> Parcel:
         parts = PurePosixPath(name).parts
         if not name or not name.isprintable() or name != "/".join(parts) or {"..", "/"} & set(parts):
             raise UsageError(f"file {name!r}: want a plain relative path with forward slashes")
-        if parts[0] in OURS or parts[0].startswith(".recipe"):
+        if parts[0] in OURS or parts[0].startswith((".recipe", ".sent")):
             raise UsageError(f"file {name!r}: this name is edgekit's own")
         if name != name.strip() or not all(part.strip() for part in parts):
             raise UsageError(f"file {name!r}: may not begin or end with a space")
@@ -58,7 +58,7 @@ def parcel(files: Mapping[str, Path]) -> Parcel:
         raise ArtifactError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
 
-OURS = frozenset({".manifest", ".plan", ".patch.py", ".sent"})
+OURS = frozenset({".manifest", ".patch.py"})
 """What is beside the files while a parcel is unpacked."""
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,14 +15,11 @@ _PART = re.compile(r"(\d{1,15}) ([0-9a-f]{64}) (([0-9a-f]{64})-(\d{15}))")
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent for one file: `source` is the file itself or a change; `lines` of the plan make the file of it."""
+    """What is sent as it is: a file, or an archive of several."""
 
     source: Path
     sha256: str
     size: int
-    way: str
-    lines: tuple[str, ...]
-    beside: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,7 +55,7 @@ def _cover(load: Load, there: dict[int, tuple[int, str]], count: int) -> Iterato
     with load.source.open("rb") as file:
         sound = {start: size for start, (size, sha256) in there.items() if _range_sum(file, start, size) == sha256}
     place = 0
-    while place < load.size or (place == 0 and load.size == 0):
+    while place < load.size:
         upto = min((start for start in sound if start > place), default=load.size)
         have = min(sound.get(place, 0), upto - place)
         if have < sound.get(place, 0):  # it overlaps another: send it anew
@@ -71,8 +68,6 @@ def _cover(load: Load, there: dict[int, tuple[int, str]], count: int) -> Iterato
             size = min(-(-missing // count), upto - place)
             yield Piece(load, place, size)
             place += size
-        if load.size == 0:
-            return
 
 
 def _range_sum(file: BinaryIO, start: int, size: int) -> str:

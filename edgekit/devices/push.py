@@ -16,8 +16,9 @@ from edgekit.core.device import Device
 from edgekit.core.release import Deployment
 from edgekit.devices.parcel import Parcel, parcel
 from edgekit.devices.scripts import answered, ask, transfer_s
-from edgekit.devices.send import FindFile, Sent, bring
+from edgekit.devices.send import Sent, bring
 from edgekit.devices.transport import OnBytes, Transport
+from edgekit.devices.ways import FindFile
 from edgekit.errors import ArtifactError, DeviceError, UsageError
 
 KEEP = 2

@@ -32,8 +32,9 @@ def on_device(name: str) -> bytes:
 
 
 def script_text(script: str) -> str:
-    """What `sh -c` is given to run `script` of edgekit/ondevice."""
-    return (on_device("common.sh") + on_device(f"{script}.sh")).decode()
+    """What `sh -c` is given to run `script` of edgekit/ondevice: the lines that are not for people."""
+    lines = (on_device("common.sh") + on_device(f"{script}.sh")).decode().splitlines(keepends=True)
+    return "".join(line for line in lines if not line.lstrip().startswith("#"))
 
 
 def ask(

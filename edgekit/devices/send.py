@@ -1,36 +1,27 @@
 """A parcel brought to a device: what is there is not sent, what was cut goes on, what changed goes as the change."""
 
-import hashlib
-import re
+import io
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from edgekit.core.device import Device
 from edgekit.devices.connect import connect, python_of
 from edgekit.devices.leased import beside
-from edgekit.devices.parcel import Parcel, write_tar
+from edgekit.devices.parcel import Parcel
 from edgekit.devices.parsers import parse_df
 from edgekit.devices.pieces import WIDE_BYTES, Load, Piece, pieces_of
 from edgekit.devices.scripts import answered, ask, on_device, transfer_s
 from edgekit.devices.transport import OnBytes, Transport
+from edgekit.devices.ways import LARGE_BYTES, LINE_BYTES, FindFile, Shipment, Way, shipment
 from edgekit.errors import DeviceError, StorageError, UnreachableError
 from edgekit.store.scratch import scratch
 
-LARGE_BYTES = 1 << 20
-"""A file from this size on is sent by itself, and goes on where it was cut."""
-
 FAR_S, CONNECTIONS = 0.03, 4
 """Over a link with so long a round trip a large file goes over several connections: an sshd takes 2 MiB a trip."""
-
-_HELD = re.compile(r"([0-9a-f]{64}) ([^\n]+)")
-
-FindFile = Callable[[str], Path | None]
-"""The host's own copy of a file, by its sha256."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +56,17 @@ def bring(
     if answered(found, "there", transport) == "yes":
         return sending.done(())
     with scratch() as folder:
-        loads = tuple(_loads(parcel, found, find_file, folder))
+        sent = shipment(parcel, found, find_file, folder)
         try:
-            sending.send(loads, found)
+            sending.send(sent, found)
         except (StorageError, UnreachableError):
             raise
         except DeviceError:
-            if all(load.way == "whole" for load in loads):
+            if all(way.name == "whole" for way in sent.ways):
                 raise
-            loads = tuple(_loads(parcel, found, None, folder))  # what the device holds is not what it says
-            sending.send(loads, sending.probe())
-    return sending.done(loads)
+            sent = shipment(parcel, found, None, folder)  # what the device holds is not what it says
+            sending.send(sent, sending.probe())
+    return sending.done(sent.ways)
 
 
 class _Sending:
@@ -94,28 +85,47 @@ class _Sending:
         limit_s = transfer_s(self._parcel.room_bytes)
         return ask(self._transport, "probe", self._words, doing="looking for files", timeout_s=limit_s)
 
-    def send(self, loads: Sequence[Load], found: dict[str, str]) -> None:
-        """Sends what is missing of the loads, and lets the device make the folder of them."""
+    def send(self, sent: Shipment, found: dict[str, str]) -> None:
+        """Sends what is missing of a shipment, and lets the device make the folder of it."""
         transport, device, parcel = self._transport, self._device, self._parcel
-        connections = CONNECTIONS if _is_wide(transport, device, loads) else 1
-        pieces = pieces_of(loads, found.get("part", "").split("\n"), connections)
-        missing = [piece for piece in pieces if piece.there < piece.size or not piece.load.size]
-        needed = parcel.room_bytes + sum(piece.size - piece.there for piece in missing)
+        connections = CONNECTIONS if _is_wide(transport, device, sent.loads) else 1
+        pieces = pieces_of(sent.loads, found.get("part", "").split("\n"), connections)
+        missing = [piece for piece in pieces if piece.there < piece.size]
+        unpacked = sent.rest.size if sent.rest else 0
+        needed = parcel.room_bytes + unpacked + sum(piece.size - piece.there for piece in missing)
         check_free(transport, device, needed, _room(transport, found))
+        alone = connections == 1 or len(missing) == 1 or (missing and missing[-1].size < LARGE_BYTES)
+        last = missing.pop() if missing and alone else None
         _append(transport, device, parcel, missing, self._counter, connections)
-        with tempfile.TemporaryFile() as file:
-            write_tar(cast(BinaryIO, file), _archive(parcel, loads, pieces))
-            size = file.tell()
-            file.seek(0)
+        self._finish(sent, pieces, last)
+
+    def _finish(self, sent: Shipment, pieces: Sequence[Piece], last: Piece | None) -> None:
+        """Sends the last piece, with what the device is to make of all of them: one command less, and its trips."""
+        _, kind, _, python = self._words
+        plan, file, size = sent.plan(pieces), None, 0
+        with ExitStack() as stack:
+            if last is not None and len(plan) <= LINE_BYTES:
+                file, size = stack.enter_context(_range(last))
+            elif last is not None:
+                _send_piece(self._transport, self._device, self._parcel, last, self._counter)
+                last = None
+            piece, take = ("", "0", "0"), ""
+            if last is not None:
+                piece = (last.name, str(last.there), str(last.size))
+                take = on_device("take.py").decode() if last.size == last.load.size >= WIDE_BYTES else ""
+            if len(plan) > LINE_BYTES:
+                file, plan = cast(BinaryIO, io.BytesIO(plan.encode())), ""
             ask(
-                transport, "receive", self._words, doing="sending files", stdin=cast(BinaryIO, file),
-                timeout_s=transfer_s(size + parcel.room_bytes), on_bytes=self._counter.add,
+                self._transport, "receive",
+                (self._device.root, self._parcel.id, *piece, kind, python, plan, sent.manifest, take),
+                doing="sending files", stdin=file, timeout_s=transfer_s(size + self._parcel.room_bytes),
+                on_bytes=self._counter.add,
             )  # fmt: skip
 
-    def done(self, loads: Sequence[Load]) -> Sent:
+    def done(self, ways: Sequence[Way]) -> Sent:
         """What it took."""
         size = sum(path.stat().st_size for path in self._parcel.files.values())
-        return Sent(self._folder, self._counter.total, size, tuple(load.way for load in loads))
+        return Sent(self._folder, self._counter.total, size, tuple(way.name for way in ways))
 
 
 class _Counter:
@@ -130,51 +140,6 @@ class _Counter:
             self.total += size
             if self._on_bytes is not None:
                 self._on_bytes(size)
-
-
-def _large(parcel: Parcel) -> dict[str, Path]:
-    return {name: path for name, path in sorted(parcel.files.items()) if path.stat().st_size >= LARGE_BYTES}
-
-
-def _loads(parcel: Parcel, found: dict[str, str], find_file: FindFile | None, folder: Path) -> Iterator[Load]:
-    """What to send for each large file: a change of what the device holds, if that is less; else the file."""
-    held = [(m[1], m[2]) for m in map(_HELD.fullmatch, found.get("held", "").split("\n")) if m]
-    for number, (name, path) in enumerate(_large(parcel).items()):
-        change = None
-        if held and find_file is not None:
-            change = _change(name, path, held, find_file, folder / str(number), python="python" in found)
-        yield change or Load(path, parcel.sums[name], path.stat().st_size, "whole", (f"join {name}",))
-
-
-def _change(
-    name: str, path: Path, held: list[tuple[str, str]], find_file: FindFile, target: Path, *, python: bool
-) -> Load | None:
-    """The change of the first file there that is here too and resembles this one; None if none does."""
-    from edgekit.devices.delta import held_bases, write_blocks, write_patch  # numpy, which most pushes do not need
-
-    for sha256, place in held_bases(held, name):
-        if (base := find_file(sha256)) is None:
-            continue
-        beside, recipe = {}, None
-        with target.open("wb") as file:
-            if python:
-                worth, last, beside = (
-                    write_patch(path, base, file),
-                    f"patch {name}",
-                    {".patch.py": on_device("patch.py")},
-                )
-            else:
-                recipe = write_blocks(path, base, file)
-                worth, last = recipe is not None, f"build .recipe.{target.name} {name}"
-        if not worth:
-            continue
-        if recipe is not None:
-            beside = {f".recipe.{target.name}": recipe}
-        with target.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        way = "patch" if python else "blocks"
-        return Load(target, digest, target.stat().st_size, way, (f"base {place}", last), beside)
-    return None
 
 
 def _is_wide(transport: Transport, device: Device, loads: Sequence[Load]) -> bool:
@@ -227,19 +192,20 @@ def _append(
 
 def _send_piece(transport: Transport, device: Device, parcel: Parcel, piece: Piece, counter: _Counter) -> None:
     words = (device.root, parcel.id, piece.name, str(piece.there))
-    with _range(piece.load.source, piece.start + piece.there, piece.size - piece.there) as (file, size):
+    with _range(piece) as (file, size):
         ask(
-            transport, "append", words, doing="sending files", stdin=file, timeout_s=transfer_s(size),
+            transport, "receive", words, doing="sending files", stdin=file, timeout_s=transfer_s(size),
             on_bytes=counter.add,
         )  # fmt: skip
 
 
 @contextmanager
-def _range(path: Path, start: int, size: int) -> Iterator[tuple[BinaryIO, int]]:
-    """A file that holds this range of another."""
-    with path.open("rb") as whole:
+def _range(piece: Piece) -> Iterator[tuple[BinaryIO, int]]:
+    """A file that holds what is missing of a piece, from its place on, and how much that is."""
+    start, size = piece.start + piece.there, piece.size - piece.there
+    with piece.load.source.open("rb") as whole:
         whole.seek(start)
-        if start + size == path.stat().st_size:
+        if start + size == piece.load.size:
             yield whole, size
             return
         with tempfile.TemporaryFile() as part:
@@ -249,18 +215,6 @@ def _range(path: Path, start: int, size: int) -> Iterator[tuple[BinaryIO, int]]:
                 left -= len(block)
             part.seek(0)
             yield cast(BinaryIO, part), size
-
-
-def _archive(parcel: Parcel, loads: Sequence[Load], pieces: Sequence[Piece]) -> dict[str, bytes | Path]:
-    """What goes last: the manifest, the small files, and the plan by which the device makes the others."""
-    large = _large(parcel)
-    entries: dict[str, bytes | Path] = {name: path for name, path in parcel.files.items() if name not in large}
-    plan = []
-    for load in loads:
-        plan += [f"piece {piece.name}" for piece in pieces if piece.load is load]
-        plan += load.lines
-        entries |= load.beside
-    return entries | {".manifest": parcel.manifest, ".plan": "".join(f"{line}\n" for line in plan).encode()}
 
 
 def check_free(transport: Transport, device: Device, needed_bytes: int, free_bytes: int) -> None:

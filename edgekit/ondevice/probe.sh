@@ -6,7 +6,8 @@ near=$root
 while [ ! -d "$near" ]; do
     near=$(dirname "$near")
 done
-answer room "$(df -Pk "$near" | tail -n 1)"
+room=$(df -Pk "$near")
+answer room "${room##*"$newline"}"
 if whole "$root/$2/$3" "$3"; then
     answer there yes
     exit 0
@@ -14,7 +15,8 @@ fi
 answer there no
 cd "$root" 2>/dev/null || exit 0
 # What a cut link had brought this far may still be on its way to the disk: no piece is told of while it grows.
-sizes=$(wc -c "incoming/$3.parts"/* 2>/dev/null)
+sizes=
+[ ! -d "incoming/$3.parts" ] || sizes=$(wc -c "incoming/$3.parts"/* 2>/dev/null)
 while [ -n "$sizes" ]; do
     sleep 1
     before=$sizes
@@ -22,14 +24,14 @@ while [ -n "$sizes" ]; do
     [ "$sizes" != "$before" ] || break
 done
 for part in "incoming/$3.parts"/*; do
-    [ -f "$part" ] && answer part "$(wc -c < "$part" | tr -d ' ') $(hash_of "$part") ${part##*/}"
+    [ -f "$part" ] && answer part "$(($(wc -c < "$part"))) $(hash_of "$part") ${part##*/}"
 done
 python=unasked
 for list in bench/*/.manifest models/*/versions/*/.manifest; do
     [ -f "$list" ] || continue
     if [ $python = unasked ]; then
         python=asked
-        "$4" -c '' 2>/dev/null && answer python yes
+        "$4" -I -S -c '' 2>/dev/null && answer python yes
     fi
     while IFS=' ' read -r sum path; do
         answer held "$sum ${list%.manifest}$path"

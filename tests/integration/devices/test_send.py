@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgekit.core.device import Device
+from edgekit.devices import send, ways
 from edgekit.devices.connect import connect
 from edgekit.devices.parcel import parcel
 from edgekit.devices.push import stage
@@ -185,3 +186,41 @@ def test_where_the_device_holds_a_damaged_base_the_model_goes_whole(
     new = write(tmp_path / "headed" / "net.onnx", values)
     new.with_suffix(".json").write_text("{ }")
     assert push(device, new, (model,)).ways == ("whole",)
+
+
+@pytest.mark.parametrize("board", ["sshd", "busybox"])
+@pytest.mark.parametrize("long_bytes", [1 << 14, 0])
+def test_large_and_small_files_come_together_whatever_their_names_and_number(
+    request: pytest.FixtureRequest, tmp_path: Path, board: str, long_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (send, ways):
+        monkeypatch.setattr(module, "LINE_BYTES", long_bytes)
+    server = request.getfixturevalue(board)
+    device = server.device(tmp_path / "root", **({"python": "no-python"} if board == "busybox" else {}))
+    for small, old in ((0, 0), (0, 1), (40, 2), (0, 3)):
+        files, known = {}, {}
+        for number, name in enumerate(("net.onnx", "a b/c'd $e.onnx", "f/g.bin")):
+            values = weights(number, 3 << 20)
+            values[-50_000:] = weights(9 + old * number, 50_000)
+            files[name] = write(tmp_path / "files" / f"{old}" / name, values)
+            before = tmp_path / "files" / f"{old - 1}" / name
+            if before.exists():
+                known[hashlib.sha256(before.read_bytes()).hexdigest()] = before
+        for number in range(small):
+            files[f"s/{number:064}"] = write(tmp_path / "files" / f"{old}" / "s" / f"{number:064}", weights(number, 99))
+        with connect(device) as way:
+            sent = bring(way, device, parcel(files), "bench", find_file=known.get)
+        there = {str(path.relative_to(sent.folder)): path for path in Path(sent.folder).rglob("*") if path.is_file()}
+        assert there.pop(".manifest").read_bytes() == parcel(files).manifest
+        assert {name: path.read_bytes() for name, path in there.items()} == {
+            name: path.read_bytes() for name, path in files.items()
+        }
+        assert set(sent.ways) == ({"whole"} if old == 0 else {"patch"} if board == "sshd" else {"blocks"})
+        assert not list((tmp_path / "root" / "incoming").iterdir())
+
+
+def test_a_parcel_of_nothing_is_an_empty_folder(sshd: Sshd, tmp_path: Path) -> None:
+    device = sshd.device(tmp_path / "root")
+    with connect(device) as way:
+        sent = bring(way, device, parcel({}), "bench")
+    assert [path.name for path in Path(sent.folder).iterdir()] == [".manifest"]

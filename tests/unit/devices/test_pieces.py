@@ -16,7 +16,7 @@ def load(folder: Path) -> Load:
     path = folder / "file"
     if not path.exists():
         path.write_bytes(CONTENT[:SIZE])
-    return Load(path, "a" * 64, SIZE, "whole", ("join file",))
+    return Load(path, "a" * 64, SIZE)
 
 
 def told(start: int, size: int, *, sound: bool) -> str:
