@@ -63,7 +63,7 @@ def target() -> Target:
 def test_every_layer_has_its_precisions_and_every_group_its_widths(target: Target) -> None:
     space = space_of(job_of(Residual()), target)
     assert {layer.name: layer.precisions for layer in space.layers} == dict.fromkeys(
-        ("stem", "inner", "outer", "head"), ("fp32", "int8")
+        ("stem", "inner", "outer", "head"), ("fp32", "int8", "int8-dynamic")
     )
     assert {g.name: g.widths for g in space.groups} == {"stem": (8, 16, 24, 32), "inner": (16, 24, 40, 48)}
     by_name = {layer.name: (layer.reads, layer.writes) for layer in space.layers}
