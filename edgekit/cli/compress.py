@@ -12,6 +12,8 @@ from edgekit.cli.output import say_lines, show_json
 from edgekit.cli.progress import shown
 from edgekit.cli.recipes import RecipeName, read_recipe
 from edgekit.cli.words import drop_words
+from edgekit.core.recipe import words_of
+from edgekit.core.target import check_precisions
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def command(
 ) -> None:
     """Writes the program that every format would lower, and its quality in torch on the validation split."""
     steps, goal = read_recipe(recipe), get_target(target)
+    check_precisions(words_of(steps), goal.numerics)
     require("torch", extra="compress")
     from edgekit.pipeline.compressed import compress
     from edgekit.pipeline.job import open_job

@@ -11,6 +11,8 @@ from edgekit.cli.output import say_lines, show_json, size
 from edgekit.cli.progress import shown
 from edgekit.cli.recipes import RecipeName, read_recipe
 from edgekit.cli.words import drop_words
+from edgekit.core.recipe import words_of
+from edgekit.core.target import check_precisions
 from edgekit.errors import UsageError
 from edgekit.formats.names import extra_of
 from edgekit.models.extras import require
@@ -31,6 +33,7 @@ def command(
 ) -> None:  # fmt: skip
     """It is verified on this computer, scored on the validation split, and kept in the store."""
     steps, goal = read_recipe(recipe), get_target(target)
+    check_precisions(words_of(steps), goal.numerics)
     require("torch", extra=extra_of(goal.format))
     beside = tuple(overlay or ())
     if missing := [path for path in beside if not path.is_file()]:

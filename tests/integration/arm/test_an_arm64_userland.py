@@ -17,7 +17,7 @@ from edgekit.compress.quantize import quantize
 from edgekit.compress.reference import output_steps, reference_outputs
 from edgekit.core.device import Device
 from edgekit.core.measurement import Options
-from edgekit.core.recipe import Quantize
+from edgekit.core.recipe import Precision, Quantize
 from edgekit.devices.agent import agent_command
 from edgekit.devices.connect import connect, python_of
 from edgekit.devices.facts import gather
@@ -90,29 +90,49 @@ def test_it_is_recognised(way: Transport, device: Device) -> None:
     assert [default_target(facts, kind).name for kind in ("onnx", "tflite")] == list(RUNTIMES)
 
 
+def given_there(
+    program: Program, target: str, inputs: np.ndarray, way: Transport, device: Device, folder: Path
+) -> np.ndarray:
+    """What the target's runtime gives there for `inputs`."""
+    facts, wanted = gather(way, device), get_target(target)
+    environment = prepare(way, device, facts, firmware_of(facts), wanted.runtime)
+    path = get_format(wanted.format).lower(program, wanted, folder)
+    np.savez(folder / "v.npz", in_0=inputs)
+    there = stage(way, device, {path.name: path, "v.npz": folder / "v.npz"})
+    script = OUTPUTS.format(load=RUNTIMES[target])
+    words = ("env", *(f"{key}={value}" for key, value in environment), python_of(device), "-c", script)
+    done = way.run((*words, f"{there}/{path.name}", f"{there}/v.npz", "/root/y.npy"), timeout_s=250)
+    assert done.status == 0, done.stderr
+    way.get("/root/y.npy", folder / "y.npy", timeout_s=60)
+    return np.load(folder / "y.npy")
+
+
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("target", RUNTIMES)
 def test_an_arm_kernel_computes_what_the_hosts_program_does(
     target: str, name: str, way: Transport, device: Device, tmp_path: Path
 ) -> None:
-    facts, wanted = gather(way, device), get_target(target)
-    environment = prepare(way, device, facts, firmware_of(facts), wanted.runtime)
     program, inputs = int8(name, target), noise(COUNT, seed=1).inputs
-    path = get_format(wanted.format).lower(program, wanted, tmp_path)
-    np.savez(tmp_path / "v.npz", in_0=inputs[0])
-    folder = stage(way, device, {path.name: path, "v.npz": tmp_path / "v.npz"})
-    script = OUTPUTS.format(load=RUNTIMES[target])
-    words = ("env", *(f"{key}={value}" for key, value in environment), python_of(device), "-c", script)
-    done = way.run((*words, f"{folder}/{path.name}", f"{folder}/v.npz", "/root/y.npy"), timeout_s=250)
-    assert done.status == 0, done.stderr
-    way.get("/root/y.npy", tmp_path / "y.npy", timeout_s=60)
+    got = given_there(program, target, inputs[0], way, device, tmp_path)
     reference, step = reference_outputs(program, inputs)[0], output_steps(program)[0]
     assert step is not None
-    off = np.abs(np.rint((np.load(tmp_path / "y.npy") - reference) / step))
+    off = np.abs(np.rint((got - reference) / step))
     assert off.shape == (COUNT, 10)
     assert len(np.unique(np.rint(reference / step))) > 50
     assert off.max() <= 1
     assert np.mean(off == 0) >= 0.999
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8-dynamic", "int8-weights", "int4-weights"])
+def test_an_arm_kernel_computes_every_precision_of_its_target(
+    precision: Precision, way: Transport, device: Device, tmp_path: Path
+) -> None:
+    target, inputs = get_target("onnx-aarch64"), noise(8, seed=1).inputs
+    assert precision in target.numerics.precisions
+    program = quantize(net("residual"), Quantize(default=precision), target.numerics, noise(32))
+    got = given_there(program, target.name, inputs[0], way, device, tmp_path)
+    wanted = reference_outputs(program, inputs)[0]
+    assert np.abs(got - wanted).max() < (2e-3 if precision == "fp16" else 1e-5) * np.abs(wanted).max()
 
 
 def test_the_agent_measures_there_and_onnxruntime_runs_every_layer_in_int8(
@@ -136,6 +156,23 @@ def test_the_agent_measures_there_and_onnxruntime_runs_every_layer_in_int8(
     assert not {"Conv", "FusedConv", "Gemm", "MatMul"} & set(ops)
     [once] = bench.rounds([form], "int8", Plan(least=1, most=1, seconds=0.01, warmup_s=0.1))
     assert [reading.artifact for reading in once.readings] == ["int8"]
+
+
+def test_there_too_a_dynamic_layer_is_one_op_and_four_bits_stay_four_bits(
+    way: Transport, device: Device, tmp_path: Path
+) -> None:
+    target, facts = get_target("onnx-aarch64"), gather(way, device)
+    environment = prepare(way, device, facts, firmware_of(facts), "onnxruntime")
+    bench = Bench(way, agent_command(way, device, environment), Options(threads=1, runtime="onnxruntime"))
+    np.savez(tmp_path / "v.npz", in_0=noise(1).inputs[0])
+    for precision, op in (("int8-dynamic", "DynamicQuantizeMatMul"), ("int4-weights", "MatMulNBits")):
+        program = quantize(net("concat"), Quantize(default=precision), target.numerics, noise(8))  # type: ignore[arg-type]
+        path = get_format("onnx").lower(program, target, tmp_path / precision)
+        there = stage(way, device, {path.name: path, "v.npz": tmp_path / "v.npz"})
+        [graph] = bench.compile([Form(id=precision, path=f"{there}/{path.name}", inputs=f"{there}/v.npz")])
+        ops = Counter(node.kind.rpartition(".")[2] for node in graph.nodes)
+        assert ops[op] == 1
+        assert not {"Gemm", "MatMul"} & set(ops)
 
 
 def test_from_the_command_line_it_is_enrolled_prepared_and_left_as_it_was(
