@@ -138,7 +138,7 @@ def layer_rows(layers: Layers, in_format: Sequence[np.ndarray | None]) -> tuple[
             sqnr_db=sqnr_db(floats, (exact - float(spec.zero)) * spec.step if spec.step else exact),
             format=None if ours is None else off(spec, ours, exact, quantized=layers.quantized),
         )
-        for spec, floats, exact, ours in zip(*layers, in_format, strict=True)
+        for spec, floats, exact, ours in zip(layers.specs, layers.floats, layers.exact, in_format, strict=True)
     )
 
 

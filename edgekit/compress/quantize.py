@@ -68,7 +68,7 @@ def quantize(
     weights |= clip_weights_(module, weights) if powers else {}
     biases = snap_biases_(module, gains, int8=powers)
     halve_(measure_inputs_(module, precisions), precisions)
-    stored = store_weights_(module, precisions, taken, group=numerics.int4_group, reduced=reduced)
+    stored = store_weights_(module, precisions, taken, numerics, reduced=reduced)
     exported = export_program(module, model.example, model.spec.name)
     carry_meta_(module.graph, exported.graph)
     return Program(exported, model.spec, layers, precisions, weights | biases | stored)

@@ -25,6 +25,8 @@ FUSED = ACTIVATIONS | {aten.batch_norm.default, aten.relu_.default, aten.hardtan
 """What formats run as one with the op before."""
 
 
+_STORES = (*QUANTIZES, *DEQUANTIZES, CASTS, aten.reshape.default)
+"""What a weight goes through before a layer takes it."""
 NOTHING = frozenset((*QUANTIZES, *DEQUANTIZES, *MEASURES, CASTS))
 """What stores values in fewer bits, and computes nothing."""
 
@@ -37,14 +39,15 @@ class Watched(NamedTuple):
 
 
 class LayerValues(NamedTuple):
-    """What one layer gives for a batch: as a float model, by the reference, and summed in float32.
+    """What one layer gives for a batch: as a float model, by the reference, summed in float32, and by a program near.
 
-    The last two are integers where the layer is quantized.
+    The last three are integers where the layer is quantized.
     """
 
     floats: np.ndarray
     exact: np.ndarray
     rough: np.ndarray
+    near: np.ndarray
 
 
 def watched(program: Program) -> tuple[Watched, ...]:
@@ -71,8 +74,13 @@ def watched(program: Program) -> tuple[Watched, ...]:
     return tuple(found)
 
 
-def layer_values(program: Program, inputs: tuple[np.ndarray, ...]) -> Iterator[dict[str, LayerValues]]:
-    """By the layer's name, what each gives for one batch of `inputs` after the other."""
+def layer_values(
+    program: Program, inputs: tuple[np.ndarray, ...], near: Program | None = None
+) -> Iterator[dict[str, LayerValues]]:
+    """By the layer's name, what each gives for one batch of `inputs` after the other.
+
+    `near` computes the same layers with other precisions; without it the reference's values stand for its.
+    """
     rows = watched(program)
     plain, exact = (program.exported.module(check_guards=False) for _ in range(2))
     in_float64(exact)
@@ -81,6 +89,8 @@ def layer_values(program: Program, inputs: tuple[np.ndarray, ...]) -> Iterator[d
     of_float = _renamed(program.exported.graph, floats.graph, keep=_computes)
     values = {row.layer.name: names[_node_named(program, row)] for row in rows}
     made = {row.layer.name: of_float[row.made] for row in rows}
+    other = None if near is None else in_float64(near.exported.module(check_guards=False))
+    of_near = {} if near is None or other is None else _names_in_near(program, near, other)
     batch = program.spec.inputs[0].shape[0]
     for start in range(0, len(inputs[0]) - batch + 1, batch):
         feed = [torch.from_numpy(np.ascontiguousarray(a[start : start + batch])) for a in inputs]
@@ -89,7 +99,46 @@ def layer_values(program: Program, inputs: tuple[np.ndarray, ...]) -> Iterator[d
             in_floats = _recorded(Interpreter, floats, feed, made)
             by_reference = _recorded(Dividing, exact, wide, values)
             in_float32 = _recorded(Interpreter, plain, feed, values)
-        yield {name: LayerValues(in_floats[name], by_reference[name], in_float32[name]) for name in made}
+            there = {row.layer.name: of_near[row.made] for row in rows} if of_near else {}
+            by_near = by_reference if other is None else _recorded(Dividing, other, wide, there)
+        yield {
+            row.layer.name: LayerValues(
+                in_floats[row.layer.name], by_reference[row.layer.name], in_float32[row.layer.name],
+                by_near[row.layer.name] if other is None else _stepped(by_near[row.layer.name], row, program),
+            )
+            for row in rows
+        }  # fmt: skip
+
+
+def _names_in_near(program: Program, near: Program, module: GraphModule) -> dict[str, str]:
+    """The names that the layers of `program` have in the module of a program near it."""
+    old = _renamed(
+        program.exported.graph, near.exported.graph, keep=_computes_values(program), keep_new=_computes_values(near)
+    )
+    new = _renamed(near.exported.graph, module.graph)
+    return {name: new[other] for name, other in old.items()}
+
+
+def _stepped(values: np.ndarray, row: Watched, program: Program) -> np.ndarray:
+    """`values` as the integers of a quantized layer; as they are where it is float."""
+    if not row.layer.step:
+        return values
+    quantize: Any = next(node for node in program.exported.graph.nodes if node.name == row.layer.value)
+    steps = np.rint(values.astype(np.float64) / row.layer.step) + row.layer.zero
+    return np.clip(steps, *quantize.args[3:5])
+
+
+def _computes_values(program: Program) -> Any:
+    """Whether a node of a program computes with values, not with weights only."""
+    of = parameter_of(program.exported)
+
+    def keep(node: Node) -> bool:
+        value: Any = node
+        while isinstance(value, Node) and value.target in _STORES:
+            value = value.args[0]
+        return _computes(node) and (value is node or of(value) is None)
+
+    return keep
 
 
 def _recorded(
@@ -101,9 +150,12 @@ def _recorded(
     return {name: machine.seen[node] for name, node in nodes.items()}
 
 
-def _renamed(old: torch.fx.Graph, new: torch.fx.Graph, keep: Any = lambda node: True) -> dict[str, str]:
+def _renamed(
+    old: torch.fx.Graph, new: torch.fx.Graph, keep: Any = lambda node: True, keep_new: Any = None
+) -> dict[str, str]:
     """The names that the calls of `old` have in `new`, a graph of the same calls in the same order."""
-    pairs = ([n for n in graph.nodes if n.op == "call_function" and keep(n)] for graph in (old, new))
+    kept = ((old, keep), (new, keep_new or keep))
+    pairs = ([n for n in graph.nodes if n.op == "call_function" and those(n)] for graph, those in kept)
     return {before.name: after.name for before, after in zip(*pairs, strict=True)}
 
 

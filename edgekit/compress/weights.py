@@ -20,6 +20,7 @@ from edgekit.compress.quantizer import aten, is_layer, layer_name
 from edgekit.compress.relax import DEQUANTIZES, QUANTIZES, parameter_of, set_parameter_
 from edgekit.compress.rounding import Taken, nearest, rounded
 from edgekit.core.recipe import Precision
+from edgekit.core.target import Numerics
 from edgekit.models.program import Program
 
 STORED: tuple[Precision, ...] = ("int8-dynamic", "int8-weights", "int4-weights")
@@ -50,7 +51,8 @@ def weight_grid(weight: Tensor, precision: Precision, *, group: int, reduced: bo
         return Grid(_least(values.reshape(len(values), -1).abs().amax(dim=1) / most), -most, most)
     rows = values.reshape(len(values) * groups_of(values, group), -1)
     whole = rows.abs().amax(dim=1) / 7
-    tried = torch.stack([_least(whole * share) for share in SHRINKS])
+    held = _least if len(rows) == len(values) else _of_few_bits
+    tried = torch.stack([held(whole * share) for share in SHRINKS])
     errors = torch.stack([_squared_error(rows, scales.float()) for scales in tried])
     return Grid(tried[errors.argmin(dim=0), torch.arange(len(rows))], -8, 7)
 
@@ -66,8 +68,9 @@ def groups_of(weight: Tensor, group: int) -> int:
 
 
 def store_weights_(
-    module: GraphModule, precisions: Mapping[str, Precision], taken: Mapping[str, Taken], *, group: int, reduced: bool
-) -> dict[str, np.ndarray]:
+    module: GraphModule, precisions: Mapping[str, Precision], taken: Mapping[str, Taken], numerics: Numerics, *,
+    reduced: bool,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Stores the weights of the layers of `module` whose precision wants it; the parameters as they were, by name.
 
     A weight is put on its grid by what its layer has `taken`, or each value to its nearest step where that is unknown.
@@ -79,6 +82,7 @@ def store_weights_(
     before: dict[str, np.ndarray] = {}
     for name, nodes in calls.items():
         weight = attrgetter(name)(module).detach()
+        group = numerics.int4_group if numerics.int4_grouped == "all" or _is_pointwise(weight) else weight.shape[1]
         grid = weight_grid(weight, precisions[layer_name(nodes[0])], group=group, reduced=reduced)
         seen = taken.get(layer_name(nodes[0]))
         before |= {name: weight.numpy().copy()} | _put_on_grid_(module, name, nodes[0], grid, seen)
@@ -136,6 +140,10 @@ def _insert_(module: GraphModule, name: str, nodes: list[Node], grid: Grid) -> N
         node.update_arg(1, value)
 
 
+def _is_pointwise(weight: Tensor) -> bool:
+    return weight.numel() == weight.shape[0] * weight.shape[1]
+
+
 def _bias(node: Node) -> str | None:
     bias = node.args[2] if len(node.args) > 2 else None
     return str(bias.target) if isinstance(bias, Node) and bias.op == "get_attr" else None
@@ -144,6 +152,11 @@ def _bias(node: Node) -> str | None:
 def _least(scales: Tensor) -> Tensor:
     """Scales as a file holds them, none of them 0."""
     return scales.clamp_min(LEAST_SCALE).double()
+
+
+def _of_few_bits(scales: Tensor) -> Tensor:
+    """Scales of groups: the same in float32, in float16 and in bfloat16, as one or another runtime holds them."""
+    return _least(scales).to(torch.bfloat16).to(torch.float16).double()
 
 
 def _squared_error(rows: Tensor, scales: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ class Numerics(Noun, frozen=True, kw_only=True):
     """(precision, why the target does not hold it) pairs, for whoever asks for one of them."""
     int4_group: Annotated[int, msgspec.Meta(ge=2)] = 32
     """Input channels that share the scale of a 4-bit weight; where they do not divide a layer's, all of them do."""
+    int4_grouped: Literal["all", "pointwise"] = "all"
+    """`pointwise`: only linear layers and convolutions of one place; of others all input channels share a scale."""
 
 
 def check_precisions(wanted: Iterable[Precision], numerics: Numerics) -> None:

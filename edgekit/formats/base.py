@@ -70,6 +70,14 @@ class Remarks(Protocol):
         """
 
 
+@runtime_checkable
+class ComputesNear(Protocol):
+    """A back end whose runtime computes some layers otherwise than a program says, and no worse."""
+
+    def near(self, program: "Program") -> "Program | None":
+        """The program as the runtime may compute it: so far from the program a file may be. None if it does as told."""
+
+
 class Tap(Noun, frozen=True, kw_only=True):
     """Which output of a file is a layer's value; `order` transposes it to torch's layout."""
 

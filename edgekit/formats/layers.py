@@ -35,36 +35,33 @@ MOST = 1 << 14
 class Layers(NamedTuple):
     """The layers of a program, and of each (places, units): the float model's values, and the reference's.
 
-    The reference's are integers where a layer is quantized.
+    The reference's are integers where a layer is quantized. `quantized`: as in test vectors.
     """
 
     specs: tuple[LayerSpec, ...]
     floats: tuple[np.ndarray, ...]
     exact: tuple[np.ndarray, ...]
-
-    @property
-    def quantized(self) -> bool:
-        """As `Program.quantized`."""
-        return any(spec.step or (spec.precision or "fp32") not in IN_FLOAT for spec in self.specs)
+    quantized: bool
 
 
-def make_layers(program: "Program", inputs: tuple[np.ndarray, ...]) -> Layers:
-    """What `program` computes at each of its layers for whole batches of `inputs`."""
+def make_layers(program: "Program", inputs: tuple[np.ndarray, ...], near: "Program | None" = None) -> Layers:
+    """What `program` computes at each of its layers for whole batches of `inputs`. `near`: as `ComputesNear` has it."""
     from edgekit.compress.watched import layer_values, watched
 
     specs = tuple(row.layer for row in watched(program))
     batches = len(inputs[0]) // program.spec.inputs[0].shape[0]
     seen = [
         {s.name: tuple(sampled(a, s, batches) for a in values[s.name]) for s in specs}
-        for values in layer_values(program, inputs)
+        for values in layer_values(program, inputs, near)
     ]
     found, floats, exacts = [], [], []
     for spec in specs:
-        plain, exact, rough = (np.concatenate([values[spec.name][i] for values in seen]) for i in range(3))
-        found.append(_with_rounding(spec, np.abs(rough - exact) / (1.0 if spec.step else unit(exact, 0.0))))
+        plain, exact, *others = (np.concatenate([values[spec.name][i] for values in seen]) for i in range(4))
+        apart = np.max([np.abs(other - exact) for other in others], axis=0)
+        found.append(_with_rounding(spec, apart / (1.0 if spec.step else unit(exact, 0.0))))
         floats.append(plain)
         exacts.append(exact.astype(np.int16) if spec.step else exact)
-    return Layers(tuple(found), tuple(floats), tuple(exacts))
+    return Layers(tuple(found), tuple(floats), tuple(exacts), program.quantized or near is not None)
 
 
 def _with_rounding(spec: LayerSpec, error: np.ndarray) -> LayerSpec:
@@ -150,9 +147,10 @@ def rows_of(layer: LayerSpec, batches: int) -> list[int]:
 
 
 def write_layers(path: Path, layers: Layers) -> None:
-    """Writes an .npz: `layers` (JSON), float_0, …, exact_0, …"""
+    """Writes an .npz: `layers` (JSON), `quantized`, float_0, …, exact_0, …"""
     arrays = {f"float_{i}": a for i, a in enumerate(layers.floats)}
     arrays |= {f"exact_{i}": a for i, a in enumerate(layers.exact)}
+    arrays["quantized"] = np.asarray(layers.quantized)
     np.savez_compressed(path, layers=np.frombuffer(to_json(layers.specs), np.uint8), **arrays)  # type: ignore[arg-type]
 
 
@@ -173,7 +171,12 @@ def read_layers(path: Path) -> Layers:
     try:
         with np.load(path, allow_pickle=False) as archive:
             specs = from_json(archive["layers"].tobytes(), tuple[LayerSpec, ...], path.name)
+            quantized = (
+                bool(archive["quantized"])
+                if "quantized" in archive
+                else any(s.step or (s.precision or "fp32") not in IN_FLOAT for s in specs)
+            )
             floats, exact = (tuple(archive[f"{s}_{i}"] for i in range(len(specs))) for s in ("float", "exact"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError, UsageError) as error:
         raise ArtifactError(f"{path}: cannot be read as layer values ({error}): make the artifact again") from None
-    return Layers(specs, floats, exact)
+    return Layers(specs, floats, exact, quantized)

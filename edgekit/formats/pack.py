@@ -12,7 +12,7 @@ from edgekit.core.model import TensorSpec
 from edgekit.core.noun import digest, from_json, to_json
 from edgekit.core.target import Target
 from edgekit.errors import ArtifactError
-from edgekit.formats.base import get_format
+from edgekit.formats.base import ComputesNear, get_format
 from edgekit.formats.child import call_in_child
 from edgekit.formats.layers import LAYERS, make_layers, write_layers
 from edgekit.formats.vectors import Vectors, make_vectors, synthetic, write_vectors
@@ -39,9 +39,11 @@ def package(
 
     Raises: ProjectError if the samples do not fit the model.
     """
-    vectors, spec = make_vectors(program, samples, seed), program.spec
+    back_end, spec = get_format(target.format), program.spec
+    near = back_end.near(program) if isinstance(back_end, ComputesNear) else None
+    vectors = make_vectors(program, samples, seed, near)
     folder.mkdir(parents=True, exist_ok=True)
-    write_layers(folder / LAYERS, make_layers(program, vectors.inputs))
+    write_layers(folder / LAYERS, make_layers(program, vectors.inputs, near))
     return _written(
         folder, model_file, vectors, target, inputs=spec.inputs, outputs=spec.outputs, key=key, name=name,
         provenance=provenance, layers=_entry(folder, LAYERS),

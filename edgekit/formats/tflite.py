@@ -1,5 +1,6 @@
 """TFLite, run by LiteRT with XNNPACK. Written by litert-torch in a child process; inputs and outputs stay float."""
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,16 @@ from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError, TargetError
 from edgekit.formats.base import Inside, Probe, fixed, in_batches, opened
 from edgekit.formats.edgetpu.compiler import source_of, summary
+from edgekit.formats.tflite_ops import layer_ops
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
     from edgekit.models.program import Program
+
+STATIC_TYPES = {"int8": ("INT8", "INT8"), "int16": ("INT16", "INT8")}
+"""What an op takes of a layer of static precision: its input, its weight."""
+STATIC = frozenset(STATIC_TYPES)
+SLOW = "int16 layers have no kernels in XNNPACK: LiteRT's own were 6 to 130 times as slow as int8"
 
 
 class TfliteFormat:
@@ -68,10 +75,16 @@ class TfliteFormat:
         probe = self.probe(path, layers, folder)
         return opened(probe, self.run(probe.path, inputs))
 
+    def near(self, program: "Program") -> "Program | None":
+        """As `edgekit.formats.base.ComputesNear`."""
+        from edgekit.formats.tflite_near import near
+
+        return near(program)
+
     def remarks(self, path: Path) -> tuple[str, ...]:
-        """As `edgekit.formats.base.Remarks`: of a file for an accelerator, what its compiler made of it."""
+        """As `edgekit.formats.base.Remarks`: what an accelerator's compiler made of a file; what int16 costs."""
         if source_of(path) == path:
-            return ()
+            return (SLOW,) if _has_int16(path) else ()
         log = path.with_suffix(".log")
         return (summary(log.read_text(errors="replace") if log.is_file() else ""),)
 
@@ -93,7 +106,10 @@ def _convert(program: "Program", target: Target, jobs: Sequence[tuple[frozenset[
     """
     from edgekit.formats.crossing import convert_mixes
 
-    if program.int8 and target.numerics.activations != "int8-affine":
+    words = set(program.precisions.values())
+    if "bf16" in words:
+        raise TargetError(f"target {target.name}: TFLite holds no bf16: take fp16")
+    if words & STATIC and target.numerics.activations != "int8-affine":
         raise TargetError(
             f"target {target.name}: TFLite holds int8-affine activations, not {target.numerics.activations}"
         )
@@ -125,15 +141,21 @@ def _write(program: "Program", path: Path) -> None:
     import litert_torch
     from litert_torch.quantize.quant_config import QuantConfig
 
-    from edgekit.formats.tflite_joins import keep_floats_
+    from edgekit.compress.bare import bare
+    from edgekit.formats.tflite_joins import keep_floats_, without_holds
+    from edgekit.formats.tflite_store import with_stored
+    from edgekit.formats.tflite_wide import with_wide_biases
 
     keep_float_edges_()
-    config = QuantConfig(pt2e_quantizer=_Static()) if program.int8 else None
+    config = QuantConfig(pt2e_quantizer=_Static()) if STATIC & set(program.precisions.values()) else None
+    module, stored = bare(program)
     try:
-        module = keep_floats_(program.exported.module(check_guards=False))
-        litert_torch.convert(module, program.exported.example_inputs[0], quant_config=config).export(str(path))
+        converted = litert_torch.convert(keep_floats_(module), program.exported.example_inputs[0], quant_config=config)
+        converted.export(str(path))
     except Exception as error:
         raise ConvertError(f"model {program.spec.name} cannot be written as TFLite: {_reason(error)}") from error
+    content = with_wide_biases(without_holds(path.read_bytes()))
+    path.write_bytes(with_stored(content, stored, f"model {program.spec.name} as TFLite"))
 
 
 class _Static:
@@ -166,12 +188,11 @@ def keep_float_edges_() -> None:
 
 
 def check_file(program: "Program", path: Path) -> None:
-    """Return if the file at `path` loads, has the program's inputs and outputs, and an int8 op for each int8 layer.
+    """Return if the file at `path` loads, has the program's inputs and outputs, and an op for each static layer.
 
     Raises: ConvertError.
     """
     from edgekit.compress.relax import parameter_of, quantized_layers
-    from edgekit.formats.tflite_ops import INT8, layer_ops
 
     where = f"model {program.spec.name} as TFLite"
     runtime = require("ai_edge_litert.interpreter", extra="tflite")
@@ -188,10 +209,21 @@ def check_file(program: "Program", path: Path) -> None:
         wanted = [(s.shape, np.dtype(s.dtype).kind) for s in specs]
         if found != wanted:
             raise ConvertError(f"{where}: want inputs and outputs {wanted}, the converter made {found}")
-    wanted_int8 = len(quantized_layers(program.exported.graph, parameter_of(program.exported)))
-    found_int8 = sum(1 for op in layer_ops(path.read_bytes()) if op.takes[:2] == (INT8, INT8))
-    if found_int8 < wanted_int8:
-        raise ConvertError(f"{where}: {wanted_int8} layers are quantized, and only {found_int8} would run in int8")
+    of, ops = parameter_of(program.exported), layer_ops(path.read_bytes())
+    for precision, types in STATIC_TYPES.items():
+        names = frozenset(layer for layer, word in program.precisions.items() if word == precision)
+        wanted_layers = len(quantized_layers(program.exported.graph, of, names))
+        found_layers = sum(1 for op in ops if op.takes[:2] == types)
+        if found_layers < wanted_layers:
+            raise ConvertError(f"{where}: {wanted_layers} layers are {precision}, and only {found_layers} would run so")
+
+
+def _has_int16(path: Path) -> bool:
+    """Whether a layer of a file takes int16; no file that a runtime has loaded is refused here."""
+    try:
+        return any(op.takes[:1] == ("INT16",) for op in layer_ops(path.read_bytes()))
+    except (ValueError, IndexError, KeyError, TypeError, struct.error):
+        return False
 
 
 def _reason(error: BaseException) -> str:

@@ -4,9 +4,13 @@ It moves a dequantize behind a concatenation, a where or a maximum, and quantize
 a float layer made, or a state that comes from outside, is clipped, and nothing is said. It moves a quantize in front of
 what only picks or joins values, and whoever else takes these gets them from the grid: so a GRU's state, of which a
 layer takes the last step. It makes an int8 HARD_SWISH of a float one, whose kernel is a step off in a hundredth of the
-values and takes longer than dequantizing, XNNPACK's float one and quantizing together.
+values and takes longer than dequantizing, XNNPACK's float one and quantizing together. And where a value goes from
+int16 to int8 it lets the op that makes it give int8, which no kernel can.
+
+What holds a value so is taken out of the file again: no runtime moves a dequantize.
 """
 
+from collections.abc import Mapping
 from operator import getitem
 from typing import Any
 
@@ -15,6 +19,7 @@ from torch.fx import GraphModule, Node
 
 from edgekit.compress.quantizer import MOVES, SPLITS
 from edgekit.compress.relax import DEQUANTIZES, QUANTIZES
+from edgekit.formats.tflite_file import constant_of, drop_unread_, dtype_of, kind_of, read_file, write_file
 
 aten = torch.ops.aten
 _LISTS = frozenset((aten.cat.default, aten.stack.default))
@@ -22,6 +27,7 @@ _PAIRS = frozenset((aten.where.self, aten.maximum.default, aten.minimum.default)
 _INEXACT = (aten.hardswish.default, aten.hardswish_.default)
 _THROUGH = MOVES | SPLITS | {getitem, aten.expand.default}
 Grid = tuple[object, object] | None
+HALF = 0.5
 
 
 def keep_floats_(module: GraphModule) -> GraphModule:
@@ -47,6 +53,8 @@ def _before_quantize(node: Node) -> tuple[Node, ...]:
     if node.target not in QUANTIZES:
         return ()
     value: Any = node.args[0]
+    if value.target in DEQUANTIZES and value.args[-1] is not node.args[-1]:
+        return (value,)  # integers of another width
     return (value,) if value.target in _INEXACT or (value.target in _THROUGH and _is_shared_float(value)) else ()
 
 
@@ -62,8 +70,38 @@ def _is_shared_float(value: Node) -> bool:
 def _hold_(module: GraphModule, taker: Node, value: Node) -> None:
     with module.graph.inserting_before(taker):
         twice = module.graph.call_function(aten.add.Tensor, (value, value))
-        same = module.graph.call_function(aten.mul.Tensor, (twice, 0.5))
+        same = module.graph.call_function(aten.mul.Tensor, (twice, HALF))
     taker.replace_input_with(value, same)
+
+
+def without_holds(content: bytes) -> bytes:
+    """The file without what doubles a value and halves it; the same where there is none."""
+    model = read_file(content)
+    graph = model.subgraphs[0]
+    doubles = {int(op.outputs[0]): int(op.inputs[0]) for op in graph.operators if _doubles(op, model, graph)}
+    held = {
+        int(op.outputs[0]): doubles[int(op.inputs[0])] for op in graph.operators if _halves(op, model, graph, doubles)
+    }
+    held = {place: value for place, value in held.items() if place not in {int(i) for i in graph.outputs}}
+    if not held:
+        return content
+    for op in graph.operators:
+        op.inputs = [held.get(int(i), int(i)) for i in op.inputs]
+    drop_unread_(model)
+    return write_file(model, len(content))
+
+
+def _doubles(op: Any, model: Any, graph: Any) -> bool:
+    if kind_of(op, model) != "ADD" or op.inputs[0] != op.inputs[1] or op.builtinOptions.fusedActivationFunction:
+        return False
+    return dtype_of(graph.tensors[op.inputs[0]]) == "FLOAT32"
+
+
+def _halves(op: Any, model: Any, graph: Any, doubles: Mapping[int, int]) -> bool:
+    if kind_of(op, model) != "MUL" or int(op.inputs[0]) not in doubles or op.builtinOptions.fusedActivationFunction:
+        return False
+    factor = constant_of(graph.tensors[op.inputs[1]], model)
+    return factor is not None and factor.size == 1 and float(factor.reshape(())) == HALF
 
 
 def _joined(node: Node) -> tuple[Node, ...]:

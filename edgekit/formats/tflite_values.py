@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 
 from edgekit.core.layer import LayerSpec
 from edgekit.formats.base import Probe, Tap
-from edgekit.formats.tflite_file import kind_of, read_file, write_file
+from edgekit.formats.tflite_file import kind_of, read_file, shape_of, write_file
 from edgekit.formats.tflite_ops import LAYER_OPS
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+LAYERS = (*CONVOLUTIONS, "FULLY_CONNECTED")
+"""What a convolution may be: one of one place with 4-bit weights is a linear layer."""
 POOLS = ("MAX_POOL_2D", "AVERAGE_POOL_2D")
 KINDS = {
-    "conv1d": CONVOLUTIONS, "conv2d": CONVOLUTIONS, "linear": ("FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D"),
+    "conv1d": LAYERS, "conv2d": LAYERS, "linear": ("FULLY_CONNECTED", "BATCH_MATMUL", "CONV_2D"),
     "add": ("ADD",), "mul": ("MUL",), "cat": ("CONCATENATION",), "matmul": ("BATCH_MATMUL",), "bmm": ("BATCH_MATMUL",),
     "mean": ("MEAN", "AVERAGE_POOL_2D"), "adaptive_avg_pool2d": ("MEAN", "AVERAGE_POOL_2D"),
     "avg_pool2d": ("AVERAGE_POOL_2D",), "max_pool2d": ("MAX_POOL_2D",), "softmax": ("SOFTMAX",),
@@ -33,9 +35,12 @@ CHANNELS_LAST = (0, 3, 1, 2)
 
 
 class _Op(NamedTuple):
+    """An op; `rank` counts the sizes of what it gives."""
+
     kind: str
     takes: tuple[int, ...]
     gives: int
+    rank: int
     modules: tuple[tuple[str, ...], ...]
     """The paths in the name of what it gives, each a word a module: `container.Sequential_stem`."""
 
@@ -65,7 +70,8 @@ def _ops(model: Any, graph: Any) -> tuple[_Op, ...]:
     for op in graph.operators:
         gives = int(op.outputs[0]) if len(op.outputs) else -1
         name = (graph.tensors[gives].name or b"").decode(errors="replace") if gives >= 0 else ""
-        found.append(_Op(kind_of(op, model), tuple(int(i) for i in op.inputs), gives, module_paths(name)))
+        rank = len(shape_of(graph.tensors[gives])) if gives >= 0 else 0
+        found.append(_Op(kind_of(op, model), tuple(int(i) for i in op.inputs), gives, rank, module_paths(name)))
     return tuple(found)
 
 
@@ -119,7 +125,7 @@ def _channels_last(ops: Sequence[_Op]) -> frozenset[int]:
     """The tensors of four sizes that hold their channels last: what convolutions make, and what is computed of that."""
     found: set[int] = set()
     for op in ops:
-        inherits = op.kind not in ("TRANSPOSE", "RESHAPE", "FULLY_CONNECTED", "BATCH_MATMUL", "MEAN")
+        inherits = op.kind not in ("TRANSPOSE", "RESHAPE", "BATCH_MATMUL", "MEAN") and op.rank == len(CHANNELS_LAST)
         if op.kind in CONVOLUTIONS + POOLS or (inherits and found & set(op.takes)):
             found.add(op.gives)
     return frozenset(found)

@@ -26,8 +26,9 @@ class Vectors(NamedTuple):
     """Inputs and the outputs wanted for them.
 
     `steps`: one LSB of each output, 0 where it is float. `quantized`: as `Program.quantized`: float outputs too move in
-    steps. `rounding`: how far each output is moved by summing in float32 instead of float64: RMS, in LSB,
-    or in 255ths of the range where the output is float. `most`: how far the value is that is moved most.
+    steps. `rounding`: how far each output is moved by summing in float32 instead of float64, or by what the format's
+    runtime computes otherwise than the program (`ComputesNear`): RMS, in LSB, or in 255ths of the range where the
+    output is float. `most`: how far the value is that is moved most.
     """
 
     inputs: tuple[np.ndarray, ...]
@@ -38,8 +39,10 @@ class Vectors(NamedTuple):
     most: tuple[float, ...]
 
 
-def make_vectors(program: "Program", samples: Samples | None = None, seed: int = 0) -> Vectors:
-    """Test vectors of `program`: its reference outputs for `vector_inputs`.
+def make_vectors(
+    program: "Program", samples: Samples | None = None, seed: int = 0, near: "Program | None" = None
+) -> Vectors:
+    """Test vectors of `program`: its reference outputs for `vector_inputs`. `near`: as `ComputesNear` has it.
 
     Raises: ProjectError if the samples do not fit the model.
     """
@@ -49,10 +52,14 @@ def make_vectors(program: "Program", samples: Samples | None = None, seed: int =
     inputs = vector_inputs(program.spec, samples, seed, example)
     outputs = reference_outputs(program, inputs)
     steps = tuple(step or 0.0 for step in output_steps(program))
-    pairs = zip(_outputs_in_float32(program, inputs), outputs, steps, strict=True)
-    moved = [np.abs(rough - exact) / unit(exact, step) for rough, exact, step in pairs]
-    most = tuple(float(move.max(initial=0.0)) for move in moved)
-    return Vectors(inputs, outputs, steps, program.quantized, tuple(map(rms, moved)), most)
+    others = [_outputs_in_float32(program, inputs), *([reference_outputs(near, inputs)] if near else [])]
+    moved = [
+        [np.abs(other[i] - exact) / unit(exact, step) for other in others]
+        for i, (exact, step) in enumerate(zip(outputs, steps, strict=True))
+    ]
+    rounding = tuple(max(map(rms, moves)) for moves in moved)
+    most = tuple(max(float(move.max(initial=0.0)) for move in moves) for moves in moved)
+    return Vectors(inputs, outputs, steps, program.quantized or near is not None, rounding, most)
 
 
 def unit(wanted: np.ndarray, step: float) -> float:

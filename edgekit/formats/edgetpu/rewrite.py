@@ -9,10 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.formats.tflite_file import constant_of, kind_of, read_file, write_file
+from edgekit.formats.tflite_file import (
+    add_buffer_,
+    add_tensor_,
+    code_of_,
+    constant_of,
+    drop_unread_,
+    kind_of,
+    read_file,
+    write_file,
+)
 from edgekit.models.extras import require
-
-CHANNELS_FIRST = [0, 3, 1, 2]
 
 
 def rewritten(content: bytes) -> bytes:
@@ -22,7 +29,7 @@ def rewritten(content: bytes) -> bytes:
     turned = [_pad_(op, model, graph) or _mean_(op, model, graph) for op in graph.operators]
     if not any(turned):
         return content
-    _without_unread_(graph)
+    drop_unread_(model)
     return write_file(model, len(content))
 
 
@@ -36,47 +43,27 @@ def _pad_(op: Any, model: Any, graph: Any) -> bool:
     if value is None or zeros is None or len(zeros) != 1 or value.dtype != np.int8 or (value != zeros[0]).any():
         return False
     op.inputs = op.inputs[:2]
-    op.opcodeIndex = _code(model, schema.BuiltinOperator.PAD, 2)
+    op.opcodeIndex = code_of_(model, "PAD", 2)
     op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.PadOptions, schema.PadOptionsT()
     return True
 
 
 def _mean_(op: Any, model: Any, graph: Any) -> bool:
-    """Averages an image over height and width where its channels are last still, not behind a transpose."""
-    if kind_of(op, model) != "MEAN" or (axes := constant_of(graph.tensors[op.inputs[1]], model)) is None:
+    """Averages in the order in front of a transpose, where what is left of the axes keeps its order."""
+    if kind_of(op, model) != "MEAN" or op.builtinOptions.keepDims:
         return False
+    axes = constant_of(graph.tensors[op.inputs[1]], model)
     makers = [other for other in graph.operators if op.inputs[0] in other.outputs]
-    moves = len(makers) == 1 and kind_of(makers[0], model) == "TRANSPOSE"
-    order = constant_of(graph.tensors[makers[0].inputs[1]], model) if moves else None
-    if order is None or order.tolist() != CHANNELS_FIRST or sorted(axes.reshape(-1) % 4) != [2, 3]:
+    if axes is None or len(makers) != 1 or kind_of(makers[0], model) != "TRANSPOSE":
         return False
-    if op.builtinOptions.keepDims:  # then height and width are in other places
+    order = constant_of(graph.tensors[makers[0].inputs[1]], model)
+    if order is None:
         return False
-    schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(np.array([1, 2], np.int32).tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    tensor = schema.TensorT()
-    tensor.shape, tensor.type = np.array([2], np.int32), schema.TensorType.INT32
-    tensor.buffer, tensor.name = len(model.buffers) - 1, b"edgekit/height_and_width"
-    graph.tensors.append(tensor)
-    op.inputs = [int(makers[0].inputs[0]), len(graph.tensors) - 1]
+    gone = {int(axis) % len(order) for axis in axes.reshape(-1)}
+    left = [int(order[i]) for i in range(len(order)) if i not in gone]
+    if left != sorted(left):
+        return False
+    before = np.array(sorted(int(order[i]) for i in gone), np.int32)
+    place = add_tensor_(graph, b"edgekit/axes", before.shape, "INT32", add_buffer_(model, before))
+    op.inputs = [int(makers[0].inputs[0]), place]
     return True
-
-
-def _without_unread_(graph: Any) -> None:
-    """Takes the ops out that nothing reads any more."""
-    read = {int(i) for op in graph.operators for i in op.inputs} | {int(i) for i in graph.outputs}
-    graph.operators = [op for op in graph.operators if any(int(i) in read for i in op.outputs)]
-
-
-def _code(model: Any, builtin: int, version: int) -> int:
-    """The place of a kind of op in the file's list, which gets it where it is new."""
-    schema = require("ai_edge_litert.schema_py_generated", extra="tflite")
-    for i, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin and code.version == version:
-            return i
-    code = schema.OperatorCodeT()
-    code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), version
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1

@@ -77,7 +77,7 @@ def test_a_float_program_is_held_to_a_thousandth_of_its_range() -> None:
 def test_the_first_wrong_layer_is_named_and_what_is_not_shown_is_not_judged() -> None:
     specs = tuple(layer(name) for name in "abcd")
     floats = tuple((exact() * 0.1).astype(np.float32) for _ in specs)
-    rows = layer_rows(Layers(specs, floats, (exact(),) * 4), [exact(), None, exact(9), exact(8)])
+    rows = layer_rows(Layers(specs, floats, (exact(),) * 4, True), [exact(), None, exact(9), exact(8)])
     assert [None if row.format is None else row.format.wrong for row in rows] == [False, None, True, True]
     assert first_wrong(rows) == rows[2]
     assert first_wrong(rows[:2]) is None
