@@ -44,7 +44,9 @@ class TfliteFormat:
             for d in self._interpreter(source_of(path), 1).get_input_details()
         )
 
-    def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
+    def run(
+        self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1, rows: Sequence[int] = ()
+    ) -> tuple[np.ndarray, ...]:
         """As `Format.run`. Integers are cast to the width that the file has: 64-bit ones are 32-bit there."""
         interpreter = self._interpreter(source_of(path), threads)
         takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
@@ -63,7 +65,10 @@ class TfliteFormat:
 
         return probe_tflite(source_of(path), layers, folder)
 
-    def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
+    def inside(
+        self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path,
+        *, rows: Sequence[int] = (),
+    ) -> Inside:  # fmt: skip
         """As `ShowsLayers.inside`."""
         probe = self.probe(path, layers, folder)
         return opened(probe, self.run(probe.path, inputs))
@@ -125,12 +130,13 @@ def _write(program: "Program", path: Path) -> None:
     import litert_torch
     from litert_torch.quantize.quant_config import QuantConfig
 
+    from edgekit.formats.recurrent import unrolled
     from edgekit.formats.tflite_joins import keep_floats_
 
     keep_float_edges_()
     config = QuantConfig(pt2e_quantizer=_Static()) if program.int8 else None
     try:
-        module = keep_floats_(program.exported.module(check_guards=False))
+        module = keep_floats_(unrolled(program.exported).module(check_guards=False))
         litert_torch.convert(module, program.exported.example_inputs[0], quant_config=config).export(str(path))
     except Exception as error:
         raise ConvertError(f"model {program.spec.name} cannot be written as TFLite: {_reason(error)}") from error
