@@ -8,6 +8,7 @@ from edgekit.bench.runners.plan import plan_fault
 from edgekit.bench.runners.trtexec import Built, parse_build
 from edgekit.bench.runners.trtexec_words import EngineBuild, build_words
 from edgekit.core.device import Device, Facts
+from edgekit.core.model import TensorSpec
 from edgekit.core.noun import Noun, digest
 from edgekit.devices.questions import FIND
 from edgekit.devices.said import readable
@@ -49,9 +50,11 @@ class Engines:
         gpu = re.sub(r"[^A-Za-z0-9]+", "-", f"{facts.soc or facts.arch} {facts.board or ''}").strip("-")
         self._place = f"{self.version}-{gpu[:80]}"
 
-    def key(self, model: Path, dla_core: int | None = None) -> str:
+    def key(self, model: Path, dla_core: int | None = None, inputs: tuple[TensorSpec, ...] = ()) -> str:
         """What the engine of an ONNX file of the host is kept under on such a device."""
-        build = EngineBuild(onnx="", engine="", timing_cache="", precisions=precisions(model), dla_core=dla_core)
+        build = EngineBuild(
+            onnx="", engine="", timing_cache="", precisions=precisions(model), dla_core=dla_core, inputs=inputs
+        )
         return digest("engine", sha256_of(model), build)[:32]
 
     def find(self, key: str) -> Engine | None:
@@ -61,19 +64,24 @@ class Engines:
         """
         return self._engine(self._ask(key, "looking for an engine"))[0]
 
-    def build(self, model: Path, there: str, dla_core: int | None = None) -> Engine:
+    def build(
+        self, model: Path, there: str, dla_core: int | None = None, inputs: tuple[TensorSpec, ...] = ()
+    ) -> Engine:
         """The engine of the host's file `model`, which is `there` on the device: the one that is kept, or a new one.
+
+        `inputs` are those of the file, where sizes of some are free.
 
         Raises: ConvertError naming op and reason; MeasureError if what was written is no engine; StorageError;
         TargetError; DeviceError if there is no trtexec; as `Transport.run`.
         """
-        key = self.key(model, dla_core)
+        key = self.key(model, dla_core, inputs)
         if (found := self.find(key)) is not None:
             return found
         part = f"{self._root}/incoming/{key}.engine"
         build = EngineBuild(
-            onnx=there, engine=part, timing_cache=f"{part}.cache", precisions=precisions(model), dla_core=dla_core
-        )
+            onnx=there, engine=part, timing_cache=f"{part}.cache", precisions=precisions(model), dla_core=dla_core,
+            inputs=inputs,
+        )  # fmt: skip
         self._say(f"building an engine with TensorRT {self.version} on {self._transport.name}: this takes minutes")
         said = self.run(build_words(self.version, build, self.program), timeout_s=BUILD_S, clear=part)
         built = parse_build(said, self._transport.name)

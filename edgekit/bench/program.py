@@ -11,6 +11,7 @@ from edgekit.bench.runners.timing import Computes, Job, Profiles, Runner, Timing
 from edgekit.bench.session import Form, Plan
 from edgekit.core.device import Device, Facts
 from edgekit.core.measurement import OpTime, Options, Window
+from edgekit.core.model import TensorSpec
 from edgekit.core.target import Target
 from edgekit.devices.push import stage
 from edgekit.devices.runtimes import TOOLS
@@ -44,11 +45,12 @@ class IncomparableError(MeasureError):
 
 
 class Sent(NamedTuple):
-    """A form's files on the host, and what they are for."""
+    """A form's files on the host, and what they are for; `takes` are its inputs, where sizes of some are free."""
 
     model: Path
     inputs: Path
     target: Target
+    takes: tuple[TensorSpec, ...] = ()
 
 
 class Program:
@@ -71,9 +73,9 @@ class Program:
         self._sent: dict[str, Sent] = {}
         self._inputs: dict[str, tuple[tuple[str, tuple[int, ...]], ...]] = {}
 
-    def sent(self, form: Form, target: Target, model: Path, inputs: Path) -> None:
+    def sent(self, form: Form, target: Target, model: Path, inputs: Path, takes: tuple[TensorSpec, ...] = ()) -> None:
         """As `Bench.sent`."""
-        self._sent[form.path] = Sent(model, inputs, target)
+        self._sent[form.path] = Sent(model, inputs, target, takes if any(tensor.free for tensor in takes) else ())
 
     def ready(self, form: Form) -> None:
         """As `Bench.ready`."""

@@ -28,6 +28,7 @@ from edgekit.core.measurement import (
     Sustained,
     Window,
 )
+from edgekit.core.model import TensorSpec
 from edgekit.core.noun import Noun
 from edgekit.core.price import OpPrice, OpSignature, TracedOp
 from edgekit.core.target import Target
@@ -91,8 +92,11 @@ class Bench:
     ) -> None:  # fmt: skip
         self.transport, self.command, self.options, self._clock = transport, tuple(command), options, clock
 
-    def sent(self, form: Form, target: Target, model: Path, inputs: Path) -> None:
-        """Hears which files of the host a form is, and what for; to the agent they are all the same."""
+    def sent(self, form: Form, target: Target, model: Path, inputs: Path, takes: tuple[TensorSpec, ...] = ()) -> None:
+        """Hears which files of the host a form is, and what for; to the agent they are all the same.
+
+        `takes` are the model's inputs, where sizes of some are free.
+        """
 
     def ready(self, form: Form) -> None:
         """Returns once the device has what it runs a form by; the agent loads the file as it is.

@@ -31,9 +31,11 @@ from edgekit.core.measurement import (
     Sustained,
     Window,
 )
+from edgekit.core.model import TensorSpec
 from edgekit.core.target import Target
 from edgekit.devices.transport import Transport
 from edgekit.formats.child import run_model
+from edgekit.formats.vectors import read_vectors
 
 TRIED = 3
 """Batches that a form is tried with."""
@@ -66,10 +68,10 @@ class ToolBench(Bench):
         self._warnings: dict[str, None] = {}
         self._steps: dict[str, float] = {}
 
-    def sent(self, form: Form, target: Target, model: Path, inputs: Path) -> None:
+    def sent(self, form: Form, target: Target, model: Path, inputs: Path, takes: tuple[TensorSpec, ...] = ()) -> None:
         """As `Bench.sent`."""
         self._sent[form.path] = (target, model, inputs)
-        self.program.sent(form, target, model, inputs)
+        self.program.sent(form, target, model, inputs, takes)
 
     def ready(self, form: Form) -> None:
         """As `Bench.ready`."""
@@ -130,19 +132,20 @@ class ToolBench(Bench):
             lines.append(f"{name} tells times in steps of {step_s * 1e6:g} µs, {share:.0%} of the shortest one here")
         return (*lines, *(f"{name}: {_VARIES.sub('', warning)}" for warning in self._warnings))
 
-    def outputs(self, form: Form, *, most: int = TRIED) -> tuple[np.ndarray, ...]:
+    def outputs(self, form: Form, *, most: int = TRIED, given: Path | None = None) -> tuple[np.ndarray, ...]:
         """What the device gives for the first of the form's inputs, the sample first, in the file's order of outputs.
 
-        Each batch is a process; there are `most`.
+        Each batch is a process; there are `most`. `given` are test vectors of other free sizes in place of the form's.
 
         Raises: MeasureError if the program does not tell, or an output is missing or of another size.
         """
         target, model, inputs = self._sent[form.path]
         parts = []
-        for given, made in read_batches(inputs, form.batch)[:most]:
-            wanted = made or run_model(target.format, model, given)
+        batch = form.batch if given is None else read_vectors(given).rows[0]
+        for ins, made in read_batches(given or inputs, batch)[:most]:
+            wanted = made or run_model(target.format, model, ins, rows=[len(array) for array in ins])
             edges = [(array.shape, str(array.dtype)) for array in wanted]
-            parts.append(self.program.call(form, given, edges))
+            parts.append(self.program.call(form, ins, edges))
         return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
     def vectors(self, form: Form) -> tuple[float, ...]:
@@ -151,7 +154,7 @@ class ToolBench(Bench):
         got = self.outputs(form)
         calls = read_batches(inputs, form.batch)[:TRIED]
         given = tuple(np.concatenate(arrays) for arrays in zip(*(ins for ins, _ in calls), strict=True))
-        wanted = run_model(target.format, model, given)
+        wanted = run_model(target.format, model, given, rows=[len(array) for array in calls[0][0]])
         return tuple(float(np.abs(g - w).max(initial=0.0)) for g, w in zip(got, wanted, strict=True))
 
     def sustained(

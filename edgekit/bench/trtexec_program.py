@@ -55,7 +55,7 @@ class TrtexecProgram(Program):
     def ready(self, form: Form) -> None:
         """As `Bench.ready`: there is an engine, and it is among those that were used last."""
         sent = self._sent[form.path]
-        found = self.engines.build(sent.model, form.path, sent.target.dla_core)
+        found = self.engines.build(sent.model, form.path, sent.target.dla_core, sent.takes)
         kept = self._built.get(form.path)
         self._built[form.path] = found if kept is None or found.built is not None else kept
 
@@ -71,7 +71,10 @@ class TrtexecProgram(Program):
     def _calls(self, form: Form, run_s: int) -> tuple[tuple[Call, ...], str]:
         """Every call of a fresh process after its warm-up, and what trtexec said."""
         path, program = f"{self.incoming}/times.json", self.engines.program
-        words = time_words(self.version, self.engine(form).path, path, warm_ms=WARM_MS, run_s=run_s, program=program)
+        words = time_words(
+            self.version, self.engine(form).path, path, warm_ms=WARM_MS, run_s=run_s, program=program,
+            inputs=self._sent[form.path].takes,
+        )  # fmt: skip
         said = self.engines.run(words, timeout_s=run_s + PROCESS_S, clear=path)
         Trtexec(self.version).parse(said, self.transport.name)
         return parse_times(self.fetch(path), self.version, self.transport.name, warm_ms=WARM_MS), said
@@ -94,8 +97,9 @@ class TrtexecProgram(Program):
         """As `Program.op_times`, of the engine's layers, each with its precision where the engine tells it."""
         profile, layers = (f"{self.incoming}/{name}.json" for name in ("profile", "layers"))
         words = profile_words(
-            self.version, self.engine(form).path, profile, layers, run_s=PROFILE_S, program=self.engines.program
-        )
+            self.version, self.engine(form).path, profile, layers, run_s=PROFILE_S, program=self.engines.program,
+            inputs=self._sent[form.path].takes,
+        )  # fmt: skip
         Trtexec(self.version).parse(self.engines.run(words, clear=profile), self.transport.name)
         name = self.transport.name
         return op_times(parse_profile(self.fetch(profile), name), parse_layers(self.fetch(layers), name))
@@ -110,7 +114,11 @@ class TrtexecProgram(Program):
         names, gives = ends(self._sent[form.path].model)
         path = f"{self.incoming}/outputs.json"
         given = {name: f"{self.incoming}/in_{i}.bin" for i, name in enumerate(names)}
-        words = output_words(self.version, self.engine(form).path, given, path, program=self.engines.program)
+        free = {tensor.name for tensor in self._sent[form.path].takes if tensor.free}
+        words = output_words(
+            self.version, self.engine(form).path, given, path, program=self.engines.program,
+            shapes={name: array.shape for name, array in zip(names, inputs, strict=True) if name in free},
+        )  # fmt: skip
         with scratch() as folder:
             for array, there in zip(inputs, given.values(), strict=True):
                 file = folder / Path(there).name

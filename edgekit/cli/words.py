@@ -84,6 +84,7 @@ def profile_lines(profile: Profile) -> list[str]:
         {True: "steady       ", False: "NOT STEADY   ", None: "warm         "}[m.steady] + warm,
         f"memory       {'not told' if m.peak_memory_bytes is None else f'{size(m.peak_memory_bytes)} at most'}, "
         f"file {size(m.size_bytes)}",
+        *(f"note         {remark}" for remark in profile.remarks),
         *sustained_lines(profile.sustained),
         *(f"op           {duration(op.seconds)} {op.share:4.0%}  {op.op} {op.name}" for op in profile.ops[:MOST_OPS]),
     ]

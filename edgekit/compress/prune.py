@@ -40,7 +40,7 @@ def prune(model: Model, step: Prune, calibration: Samples | None = None) -> Mode
             scores = importance(analysis, group, step.importance, gradients)
             order = torch.argsort(scores, stable=True)
             keep[analysis.units[group.name][order[:gone]]] = False
-    return capture(cut(analysis.trace, keep), model.example, model.spec.name)
+    return capture(cut(analysis.trace, keep), model.example, model.spec.name, model.spec.free)
 
 
 def widths_of(groups: Iterable[ChannelGroup], step: Prune, name: str) -> dict[str, int]:

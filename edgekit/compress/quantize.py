@@ -45,7 +45,7 @@ def quantize(
     Raises: TargetError if the target lacks a precision, or has an int8 that edgekit does not make; ModelError if the
     model cannot be exported or a layer is unknown.
     """
-    captured = export_program(model.module, model.example, model.spec.name)
+    captured = export_program(model.module, model.example, model.spec.name, model.spec.inputs)
     module = settle_(captured.module(check_guards=False))
     layers = tuple(dict.fromkeys(layer_name(n) for n in module.graph.nodes if is_layer(n)))
     precisions = _precisions(step, layers, model.spec.name)
@@ -69,7 +69,7 @@ def quantize(
     biases = snap_biases_(module, gains, int8=powers)
     halve_(measure_inputs_(module, precisions), precisions)
     stored = store_weights_(module, precisions, taken, numerics, reduced=reduced)
-    exported = export_program(module, model.example, model.spec.name)
+    exported = export_program(module, model.example, model.spec.name, model.spec.inputs)
     carry_meta_(module.graph, exported.graph)
     return Program(exported, model.spec, layers, precisions, weights | biases | stored)
 

@@ -47,7 +47,7 @@ def recover(
         _fine_tune_(module, step, training, _targets(step, training, teacher, batches), batches, on_progress)
     if step.batch_norm_batches:
         estimate_batch_norm_(module, training, step.batch_norm_batches, seed)
-    return capture(module.eval(), model.example, model.spec.name)
+    return capture(module.eval(), model.example, model.spec.name, model.spec.free)
 
 
 def estimate_batch_norm_(module: nn.Module, samples: Samples, batches: int, seed: int = 0) -> None:

@@ -60,9 +60,15 @@ def watching(kind: type[Interpreter], module: torch.nn.Module, names: Iterable[s
     return Watching(module)
 
 
-def reference_outputs(program: Program, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    """The outputs of `program` for inputs with the sample first, in float32; several calls of its own batch."""
-    return _by_batch(program, Dividing(_exact_module(program)), inputs, lambda outputs: [*map(_to_array, outputs)])
+def reference_outputs(
+    program: Program, inputs: tuple[np.ndarray, ...], batch: Sequence[int] = ()
+) -> tuple[np.ndarray, ...]:
+    """The outputs of `program` for inputs with the sample first, in float32; several calls.
+
+    `batch` are the rows of each input in one, by default those of the example.
+    """
+    machine = Dividing(_exact_module(program))
+    return _by_batch(program, machine, inputs, lambda outputs: [*map(_to_array, outputs)], batch)
 
 
 def reference_values(program: Program, names: Sequence[str], inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
@@ -73,7 +79,7 @@ def reference_values(program: Program, names: Sequence[str], inputs: tuple[np.nd
 
 def _by_batch(
     program: Program, machine: Interpreter, inputs: tuple[np.ndarray, ...],
-    pick: Callable[[Sequence[Tensor]], list[np.ndarray]],
+    pick: Callable[[Sequence[Tensor]], list[np.ndarray]], batch: Sequence[int] = (),
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     def call(batch: tuple[np.ndarray, ...]) -> list[np.ndarray]:
         feed = [torch.from_numpy(array) for array in batch]
@@ -81,7 +87,7 @@ def _by_batch(
             result = machine.run(*(t.double() if t.is_floating_point() else t for t in feed))
         return pick((result,) if isinstance(result, Tensor) else result)
 
-    return in_batches(call, inputs, batch_of(program.spec))
+    return in_batches(call, inputs, batch or batch_of(program.spec))
 
 
 def output_steps(program: Program) -> tuple[float | None, ...]:

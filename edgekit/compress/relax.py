@@ -18,6 +18,7 @@ from edgekit.compress.half import CASTS, HALVES
 from edgekit.compress.quantizer import FOLLOWERS, LAYERS, aten
 from edgekit.compress.units import Unit, int8_values
 from edgekit.errors import ConvertError
+from edgekit.models.model import export_program
 from edgekit.models.program import Program
 
 decomposed = torch.ops.quantized_decomposed
@@ -109,8 +110,7 @@ def mixed(program: Program, int8: Set[str]) -> Program:
         set_parameter_(module, name, torch.from_numpy(np.array(value)))
     _without_(module, _bypassed(module.graph, program, int8, parameter))
     example: Any = program.exported.example_inputs
-    with torch.no_grad():
-        exported = torch.export.export(module, *example)
+    exported = export_program(module, example[0], program.spec.name, program.spec.inputs)
     carry_meta_(module.graph, exported.graph)
     left = {name: value for name, value in program.floats.items() if name not in floats}
     gone = program.mixable - int8

@@ -15,6 +15,8 @@ from edgekit.compress.quantizer import ACTIVATIONS, LAYERS, MOVES
 from edgekit.compress.reference import Dividing, in_float64, watching
 from edgekit.compress.relax import DEQUANTIZES, QUANTIZES, in_float, parameter_of
 from edgekit.core.layer import LayerSpec
+from edgekit.core.model import example_sizes
+from edgekit.models.free import shape_at, symbols
 from edgekit.models.program import Program
 
 aten = torch.ops.aten
@@ -61,6 +63,7 @@ def watched(program: Program) -> tuple[Watched, ...]:
         names = {n: n.name for n in _computing(program.exported.graph)} | names
     found: list[Watched] = []
     taken: dict[str, int] = {}
+    free, sizes = symbols(program.exported, program.spec.inputs), example_sizes(program.spec.inputs)
     for node in _computing(program.exported.graph):
         if not _begins(node) or _is_silent(node):
             continue
@@ -68,7 +71,8 @@ def watched(program: Program) -> tuple[Watched, ...]:
         module, name = _name(node, of)
         taken[name] = taken.get(name, 0) + 1
         again = f"#{taken[name]}" if taken[name] > 1 else ""
-        spec = _spec(f"{name}{again}", module, node, end, names)
+        shape = shape_at(end.meta["val"].shape, free, sizes)
+        spec = _spec(f"{name}{again}", module, node, end, names, shape)
         precision = program.precisions.get(name, "fp32") if name in program.layers else None
         found.append(Watched(msgspec.structs.replace(spec, precision=precision), end.name))
     return tuple(found)
@@ -213,8 +217,9 @@ def _op(node: Node) -> str:
     return str(node.target).removeprefix("aten.").partition(".")[0]
 
 
-def _spec(name: str, module: str, node: Node, end: Node, names: Mapping[Node, str]) -> LayerSpec:
-    shape = tuple(end.meta["val"].shape)
+def _spec(
+    name: str, module: str, node: Node, end: Node, names: Mapping[Node, str], shape: tuple[int, ...]
+) -> LayerSpec:
     axis = len(shape) - 1 if node.target is aten.linear.default or len(shape) < 3 or _is_matrix(node) else 1
     quantizes = [user for user in end.users if user.target in QUANTIZES]
     if len(quantizes) == len(end.users) > 0:

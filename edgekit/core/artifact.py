@@ -4,7 +4,7 @@ from edgekit.core.model import TensorSpec
 from edgekit.core.noun import Noun, digest
 from edgekit.core.recipe import Recipe
 
-ARTIFACT_SCHEMA = 2
+ARTIFACT_SCHEMA = 3
 
 
 class FileEntry(Noun, frozen=True, kw_only=True):
@@ -31,7 +31,8 @@ class Artifact(Noun, frozen=True, kw_only=True):
     """A packaged model. Its `id` is the sha256 over its files, so equal content has one id, whatever made it.
 
     `model_file` is what a runtime loads; `vectors` an .npz of inputs and of the outputs that the host's
-    quantized program gives for them (`in_0`, …, `out_0`, …); `key` what it was made from, for finding it again.
+    quantized program gives for them (`in_0`, …, `out_0`, …), and `more_vectors` further ones, where sizes of inputs are
+    free, at other sizes than the example's; `key` what it was made from, for finding it again.
     `layers` is what the host computes at each layer, for `edgekit check`: kept beside the files, sent to no device.
     """
 
@@ -44,6 +45,7 @@ class Artifact(Noun, frozen=True, kw_only=True):
     files: tuple[FileEntry, ...]
     model_file: str
     vectors: str | None = None
+    more_vectors: tuple[str, ...] = ()
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     requires: tuple[tuple[str, str], ...] = ()

@@ -157,12 +157,13 @@ class OpTime(Noun, frozen=True, kw_only=True):
 class Profile(Noun, frozen=True, kw_only=True):
     """One artifact on one device by itself: cold and steady times, sustained ones, and where the time goes.
 
-    `ops` is empty where the runtime does not tell.
+    `ops` is empty where the runtime does not tell. `remarks` say what a reader of the figures should know.
     """
 
     measurement: Measurement
     sustained: Sustained | None = None
     ops: tuple[OpTime, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class Ratio(Noun, frozen=True, kw_only=True):

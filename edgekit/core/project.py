@@ -10,17 +10,28 @@ from edgekit.core.recipe import Ranges, Rounding
 from edgekit.errors import ProjectError, UsageError
 
 
+class Dynamic(Noun, frozen=True, kw_only=True):
+    """A size of the model's inputs that stays free, from `least` to `most`; `axes` are where it is: "in_0.1", …"""
+
+    name: str
+    axes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    most: Annotated[int, msgspec.Meta(ge=2)]
+    least: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
 class ModelSource(Noun, frozen=True, kw_only=True):
     """Where the model is: `source` is "file.py:function" (gives an nn.Module), a `.pt2` or an `.onnx`.
 
     `weights` is a `.safetensors` or a `.pt` (read with weights_only); `example` is "file.py:function" (gives a tensor
-    or a tuple of tensors) or an `.npz`; `shape` is the short form for one float32 input, batch first.
+    or a tuple of tensors) or an `.npz`; `shape` is the short form for one float32 input, batch first. `dynamic` are the
+    sizes that stay free in the file, where the target allows it; all others are the example's.
     """
 
     source: str
     weights: str | None = None
     example: str | None = None
     shape: tuple[int, ...] | None = None
+    dynamic: tuple[Dynamic, ...] = ()
 
 
 class DataSource(Noun, frozen=True, kw_only=True):

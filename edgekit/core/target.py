@@ -1,10 +1,11 @@
 """A target: format + runtime + hardware class, what it can hold, and what it requires of a device. Never a host."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 import msgspec
 
+from edgekit.core.model import TensorSpec
 from edgekit.core.noun import Noun
 from edgekit.core.recipe import Precision
 from edgekit.errors import TargetError
@@ -44,9 +45,13 @@ def check_precisions(wanted: Iterable[Precision], numerics: Numerics) -> None:
 
 
 class Limits(Noun, frozen=True, kw_only=True):
-    """What a file may hold; None is no limit. `channel_multiple` is a first guess that measurement overrules."""
+    """What a file may hold; None is no limit. `channel_multiple` is a first guess that measurement overrules.
+
+    `dynamic`: sizes of inputs may stay free.
+    """
 
     channel_multiple: int = 1
+    dynamic: bool = False
     opset: int | None = None
     ir_version: int | None = None
     deployment: Deployment | None = None
@@ -73,3 +78,17 @@ class Target(Noun, frozen=True, kw_only=True):
     numerics: Numerics = Numerics()
     limits: Limits = Limits()
     requires: tuple[tuple[str, str], ...] = ()
+
+
+def check_free(target: Target, inputs: Sequence[TensorSpec]) -> None:
+    """Return if the target's files can take `inputs` as they are.
+
+    Raises: TargetError naming a size that cannot be free there, and what to do.
+    """
+    free = next(((tensor, axis) for tensor in inputs for axis in tensor.free), None)
+    if free is not None and not target.limits.dynamic:
+        tensor, axis = free
+        raise TargetError(
+            f"target {target.name}: its files have fixed sizes, and {axis.name} (axis {axis.axis} of {tensor.name}) is "
+            f"free: fix it: without it among the model's dynamic sizes it is {tensor.shape[axis.axis]}, the example's"
+        )

@@ -50,10 +50,13 @@ class Format(Protocol):
         Raises: ArtifactError if the runtime refuses the file, or another size is free.
         """
 
-    def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
+    def run(
+        self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1, rows: Sequence[int] = ()
+    ) -> tuple[np.ndarray, ...]:
         """The outputs of a file for inputs with the sample first, one for each sample, whatever the file's batch is.
 
-        An input whose first size is another than the first input's has so many rows for each batch of that.
+        An input whose first size is another than the first input's has so many rows for each batch of that. Where the
+        file leaves the first size of an input free, `rows` of it go in one call, by default one.
 
         Called in a child process (`edgekit.formats.child.run_model`): a damaged file may end the process it is run in.
         """
@@ -105,10 +108,13 @@ class Inside(NamedTuple):
 class ShowsLayers(Protocol):
     """A back end that can show the values inside a file."""
 
-    def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
+    def inside(
+        self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path,
+        *, rows: Sequence[int] = (),
+    ) -> Inside:  # fmt: skip
         """What a file gives for whole batches of inputs at those of `layers` that it has; `folder` is for scratch.
 
-        Called in a child process. Raises: ArtifactError.
+        `rows` are as in `Format.run`. Called in a child process. Raises: ArtifactError.
         """
 
 

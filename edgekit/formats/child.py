@@ -73,25 +73,27 @@ def call_in_child(
 
 def run_model(
     format_name: str, path: Path, inputs: tuple[np.ndarray, ...], *,
-    threads: int = 1, deadline_s: float = DEADLINE_S, memory_bytes: int = MEMORY_BYTES,
+    threads: int = 1, rows: Sequence[int] = (), deadline_s: float = DEADLINE_S, memory_bytes: int = MEMORY_BYTES,
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     """The outputs of a model file for inputs with the sample first, computed by its runtime in a child process.
 
+    `rows` are as in `Format.run`.
+
     Raises: ArtifactError: the runtime refuses it, crashes, takes too long or too much memory.
     """
-    limits = {"threads": threads, "deadline_s": deadline_s, "memory_bytes": memory_bytes}
+    limits = {"threads": threads, "rows": rows, "deadline_s": deadline_s, "memory_bytes": memory_bytes}
     return run_models(format_name, [path], inputs, **limits)[0]  # type: ignore[arg-type]
 
 
 def run_models(
     format_name: str, paths: Sequence[Path], inputs: tuple[np.ndarray, ...], *,
-    threads: int = 1, deadline_s: float = DEADLINE_S, memory_bytes: int = MEMORY_BYTES,
+    threads: int = 1, rows: Sequence[int] = (), deadline_s: float = DEADLINE_S, memory_bytes: int = MEMORY_BYTES,
 ) -> tuple[tuple[np.ndarray, ...], ...]:  # fmt: skip
     """As `run_model`, of several files one after the other in one child: all of them, or an error."""
     names = ", ".join(dict.fromkeys(path.name for path in paths))
     answer = call_in_child(
         "edgekit.formats.child:run_files",
-        {"format": format_name, "paths": [str(path) for path in paths], "threads": threads},
+        {"format": format_name, "paths": [str(path) for path in paths], "threads": threads, "rows": list(rows)},
         {f"in_{i}": a for i, a in enumerate(inputs)},
         what=f"{names}: its runtime", error=ArtifactError, deadline_s=deadline_s, memory_bytes=memory_bytes,
     )  # fmt: skip
@@ -104,7 +106,8 @@ def run_files(job: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[list[
     """In the child: how many outputs each of the files at `paths` has, and all of them, by its format's runtime."""
     inputs = tuple(arrays[f"in_{i}"] for i in range(len(arrays)))
     back_end = get_format(job["format"])
-    outputs = [back_end.run(Path(path), inputs, threads=job["threads"]) for path in job["paths"]]
+    how = {"threads": job["threads"], "rows": job["rows"]}
+    outputs = [back_end.run(Path(path), inputs, **how) for path in job["paths"]]
     named = {f"out_{file}_{i}": array for file, some in enumerate(outputs) for i, array in enumerate(some)}
     return [len(some) for some in outputs], named
 

@@ -53,14 +53,17 @@ class CoreMlFormat:
         """As `Format.inputs`, by what the program declares."""
         return tuple(fixed(v.name, v.type.shape or (), v.type.numpy, path) for v in read(path).inputs)
 
-    def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
+    def inside(
+        self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path,
+        *, rows: Sequence[int] = (),
+    ) -> Inside:  # fmt: skip
         """As `ShowsLayers.inside`: the evaluator knows every value in between."""
         from edgekit.formats.mil.inside import RELABELLED, layer_variables
 
         program = read(path)
         found = layer_variables(program, layers)
         names = [*program.outputs, *(variable.name for variable in found.values())]
-        given = _evaluated(path, program, names, inputs)
+        given = _evaluated(path, program, names, inputs, rows)
         shown = zip(found.items(), given[len(program.outputs) :], strict=True)
         values = {name: array - np.int32(RELABELLED.get(v.type.dtype, 0)) for (name, v), array in shown}
         return Inside(given[: len(program.outputs)], values)
@@ -71,13 +74,15 @@ class CoreMlFormat:
 
         return words_of(read(path))
 
-    def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
+    def run(
+        self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1, rows: Sequence[int] = ()
+    ) -> tuple[np.ndarray, ...]:
         """As `Format.run`, by edgekit's evaluator. Integers are cast to the width that the file has."""
         program = read(path)
         import torch
 
         torch.set_num_threads(threads)
-        return _evaluated(path, program, program.outputs, inputs)
+        return _evaluated(path, program, program.outputs, inputs, rows)
 
 
 def check_precisions(program: "Program", target: Target) -> None:
@@ -94,7 +99,7 @@ def _name(target: Target) -> str:
 
 
 def _evaluated(
-    path: Path, program: "MilProgram", names: Sequence[str], inputs: tuple[np.ndarray, ...]
+    path: Path, program: "MilProgram", names: Sequence[str], inputs: tuple[np.ndarray, ...], rows: Sequence[int]
 ) -> tuple[np.ndarray, ...]:
     """The variables called `names` for all samples."""
     from edgekit.formats.mil.program import evaluate
@@ -104,7 +109,9 @@ def _evaluated(
         return tuple(values[name] for name in names)
 
     try:
-        return in_batches(call, inputs, [(v.type.shape or (1,))[0] or 1 for v in program.inputs])
+        free = rows or (1,) * len(inputs)
+        batches = [(v.type.shape or (1,))[0] or own for v, own in zip(program.inputs, free, strict=True)]
+        return in_batches(call, inputs, batches)
     except ArtifactError as error:
         raise ArtifactError(f"{path.name}: {error}") from None
     except _DAMAGED as error:

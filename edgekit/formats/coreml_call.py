@@ -4,7 +4,8 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import ConvertError
-from edgekit.formats.coreml_ops import join_rows_, keep_halves_
+from edgekit.formats.coreml_ops import join_rows_, keep_halves_, name_as_before_
+from edgekit.formats.recurrent import how_recurrent_layers_run
 
 if TYPE_CHECKING:
     from edgekit.models.program import Program
@@ -17,20 +18,13 @@ _DATE = "com.github.apple.coremltools.conversion_date"
 
 def spelled_out(program: "Program") -> Any:
     """The ExportedProgram of `program` in ops that coremltools has translations for."""
-    exported = program.exported.run_decompositions(recurrent_steps())
+    exported = program.exported.run_decompositions(how_recurrent_layers_run(program.exported))
+    if any(tensor.free for tensor in program.spec.inputs):
+        name_as_before_(exported.graph)
     say_strides_(exported.graph)
     join_rows_(exported.graph)
     keep_halves_(exported.graph)
     return exported
-
-
-def recurrent_steps() -> dict[Any, Any]:
-    """How recurrent layers are written out step by step: coremltools knows them in traces alone."""
-    import torch
-
-    aten = torch.ops.aten
-    kinds = (aten.gru.input, aten.lstm.input, aten.rnn_tanh.input, aten.rnn_relu.input)
-    return dict(torch._decomp.get_decompositions(kinds))
 
 
 def convert_by_coremltools(program: "Program", exported: Any, lacks: str = "", **how: Any) -> Any:

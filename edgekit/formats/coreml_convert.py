@@ -12,13 +12,14 @@ from edgekit.core.target import Deployment
 from edgekit.errors import ArtifactError, ConvertError
 from edgekit.formats.coreml_call import convert_by_coremltools, finish_, lost_weight, spelled_out
 from edgekit.formats.coreml_network import write_network
-from edgekit.formats.coreml_ops import keep_bounds_narrow_, keep_gelus_form_, keep_weights_
+from edgekit.formats.coreml_ops import keep_bounds_narrow_, keep_gelus_form_, keep_kind_of_zeros_, keep_weights_
 from edgekit.formats.coreml_weights import STORE, on_grid, register_pass_
 from edgekit.formats.mil.deployment import is_network
 from edgekit.formats.mil.grid import Grid, digest_of
 from edgekit.models.extras import require
 
 if TYPE_CHECKING:
+    from edgekit.core.model import TensorSpec
     from edgekit.formats.mil.program import MilProgram
     from edgekit.models.program import Program
 
@@ -42,6 +43,7 @@ def convert(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[None, dict[s
 
     keep_gelus_form_()
     keep_bounds_narrow_()
+    keep_kind_of_zeros_()
     write = write_network if is_network(job["deployment"]) else write_program
     for part, path in mixes_in(job):
         write(part, path, job["deployment"])
@@ -106,12 +108,18 @@ def check_file(program: "Program", path: Path) -> None:
 
     where, made = f"model {program.spec.name} as Core ML", made_by_coremltools(program, path)
     found = [(v.type.shape, np.dtype(v.type.numpy).kind) for v in made.inputs]
-    wanted = [(s.shape or (1,), np.dtype(s.dtype).kind) for s in program.spec.inputs]
+    wanted = [(_declared(s), np.dtype(s.dtype).kind.replace("b", "f")) for s in program.spec.inputs]
     if found != wanted:
         raise ConvertError(f"{where}: want inputs {wanted}, the converter made {found}")
     static = quantized_layers(program.exported.graph, parameter_of(program.exported), program.int8)
     if (count := len(int8_layers(made))) < len(static):
         raise ConvertError(f"{where}: {len(static)} layers are quantized, and only {count} are int8 in the file")
+
+
+def _declared(spec: "TensorSpec") -> tuple[int | None, ...]:
+    """The shape of an input as a package says it: Core ML has no scalars, and a free size is none."""
+    free = {axis.axis for axis in spec.free}
+    return tuple(None if i in free else size for i, size in enumerate(spec.shape)) or (1,)
 
 
 def int8_layers(made: "MilProgram") -> tuple[str, ...]:

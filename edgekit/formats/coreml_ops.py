@@ -39,6 +39,39 @@ def keep_weights_(keep: Keep) -> None:
         register_torch_op(torch_alias=[name, name.replace(".", "::")], override=True)(function)
 
 
+def keep_kind_of_zeros_() -> None:
+    """Makes coremltools, in this process, see of which type zeros are: 9.0 takes that of what they are like."""
+    from coremltools.converters.mil import Builder as mb  # noqa: N813
+    from coremltools.converters.mil import register_torch_op
+    from coremltools.converters.mil.frontend.torch.ops import _get_inputs, _get_kwinputs
+    from coremltools.converters.mil.frontend.torch.utils import NUM_TO_NUMPY_DTYPE
+    from coremltools.converters.mil.mil.types import nptype_from_builtin
+
+    def zeros_like(context: Any, node: Any) -> None:
+        like = _get_inputs(context, node)[0]
+        told = _get_kwinputs(context, node, "dtype", default=[None])[0]
+        kind = np.dtype(nptype_from_builtin(like.dtype) if told is None else NUM_TO_NUMPY_DTYPE[told.val]).kind
+        zero: float | int | bool = {"f": 0.0, "b": False}.get(kind, 0)
+        context.add(mb.fill_like(ref_tensor=like, value=zero, name=node.name))
+
+    register_torch_op(override=True)(zeros_like)
+
+
+def name_as_before_(graph: Any) -> None:
+    """Gives ops the names that they had before decomposition, by which layers are found: free sizes change them.
+
+    Outputs have names of their own, which the program's signature knows.
+    """
+    outputs = {value for node in graph.nodes if node.op == "output" for value in node.all_input_nodes}
+    inside = [node for node in graph.nodes if node.op == "call_function" and node not in outputs]
+    last = {node.meta["from_node"][0].name: node for node in inside if node.meta.get("from_node")}
+    kept = {node.name for node in graph.nodes} - {node.name for node in inside}
+    for node in inside:
+        node.name = f"edgekit_{node.name}"
+    for name, node in last.items():
+        node.name = node.name if name in kept else name
+
+
 def join_rows_(graph: Any) -> None:
     """Takes the reshapes out that put what shares a scale into rows and back: a scale says itself whose it is."""
     for node in list(graph.nodes):

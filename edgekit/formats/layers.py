@@ -88,9 +88,10 @@ def observe(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[st
         return {"compare": found, "changed": None}, {}
     vectors, specs = read_vectors(Path(job["vectors"])), read_layers(Path(job["layers"])).specs
     with scratch() as folder:
-        shown = back_end.inside(path, specs, vectors.inputs, folder)
-    pairs = zip(back_end.run(path, vectors.inputs), shown.outputs, vectors.steps, strict=True)
-    changed = max(float(np.abs(own - got).max(initial=0.0)) / unit(own, step) for own, got, step in pairs)
+        shown = back_end.inside(path, specs, vectors.inputs, folder, rows=vectors.rows)
+    own = back_end.run(path, vectors.inputs, rows=vectors.rows)
+    pairs = zip(own, shown.outputs, vectors.steps, strict=True)
+    changed = max(float(np.abs(bare - got).max(initial=0.0)) / unit(bare, step) for bare, got, step in pairs)
     return {"compare": found, "changed": changed}, seen(specs, shown.layers)
 
 

@@ -85,9 +85,11 @@ class OnnxFormat:
     ) -> Path:
         from edgekit.compress.weights import stored_weights
         from edgekit.graph.finish import finish_
+        from edgekit.graph.sizes import name_sizes_
         from edgekit.graph.written import forget_places_
 
         inputs, outputs = (tuple(t.name for t in tensors) for tensors in (program.spec.inputs, program.spec.outputs))
+        name_sizes_(model, program.spec.inputs)
         finish_(model, target, inputs, outputs, stored_weights(program))
         self.check(model, program, int8, target)
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,14 +112,18 @@ class OnnxFormat:
         except KeyError as error:
             raise ArtifactError(f"{path.name}: an input is a {error.args[0]}: want tensors of numbers") from None
 
-    def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
+    def run(
+        self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1, rows: Sequence[int] = ()
+    ) -> tuple[np.ndarray, ...]:
         """As `Format.run`, by onnxruntime with all its optimizations.
 
         Raises: ArtifactError if onnxruntime refuses the file or the inputs.
         """
         session = self._session(path, threads)
         names = [i.name for i in session.get_inputs()]
-        batches = [i.shape[0] if isinstance(i.shape[0], int) else 1 for i in session.get_inputs()]
+        free = rows or (1,) * len(names)
+        given = zip(session.get_inputs(), free, strict=True)
+        batches = [i.shape[0] if isinstance(i.shape[0], int) else own for i, own in given]
         try:
             return in_batches(lambda feed: session.run(None, dict(zip(names, feed, strict=True))), inputs, batches)
         except Exception as error:
@@ -129,10 +135,13 @@ class OnnxFormat:
 
         return probe_onnx(path, layers, folder)
 
-    def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
+    def inside(
+        self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path,
+        *, rows: Sequence[int] = (),
+    ) -> Inside:  # fmt: skip
         """As `ShowsLayers.inside`."""
         probe = self.probe(path, layers, folder)
-        return opened(probe, self.run(probe.path, inputs))
+        return opened(probe, self.run(probe.path, inputs, rows=rows))
 
     def readable(self, path: Path) -> Path | bytes:
         """What onnxruntime is given of the file at `path`."""

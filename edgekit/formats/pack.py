@@ -1,6 +1,7 @@
 """A model file with its test vectors and, where edgekit made it, its provenance, as one folder: an artifact."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from edgekit.errors import ArtifactError
 from edgekit.formats.base import ComputesNear, get_format
 from edgekit.formats.child import call_in_child
 from edgekit.formats.layers import LAYERS, make_layers, write_layers
-from edgekit.formats.vectors import Vectors, make_vectors, synthetic, write_vectors
+from edgekit.formats.vectors import Vectors, make_more_vectors, make_vectors, synthetic, write_vectors
 from edgekit.models.data import Samples
 from edgekit.store.artifacts import DESCRIPTION
 from edgekit.store.files import sha256_of
@@ -42,10 +43,11 @@ def package(
     back_end, spec = get_format(target.format), program.spec
     near = back_end.near(program) if isinstance(back_end, ComputesNear) else None
     vectors = make_vectors(program, samples, seed, near)
+    more = make_more_vectors(program, vectors, seed)
     folder.mkdir(parents=True, exist_ok=True)
     write_layers(folder / LAYERS, make_layers(program, vectors.inputs, near))
     return _written(
-        folder, model_file, vectors, target, inputs=spec.inputs, outputs=spec.outputs, key=key, name=name,
+        folder, model_file, (vectors, *more), target, inputs=spec.inputs, outputs=spec.outputs, key=key, name=name,
         provenance=provenance, layers=_entry(folder, LAYERS),
     )  # fmt: skip
 
@@ -73,7 +75,8 @@ def wrap(model_file: Path, target: Target, folder: Path) -> Artifact:
         for i, array in enumerate(made)
     )
     key = digest("file", sha256_of(model_file), target.name)
-    return _written(folder, model_file, vectors, target, inputs=inputs, outputs=outputs, key=key, name=model_file.stem)
+    name = model_file.stem
+    return _written(folder, model_file, (vectors,), target, inputs=inputs, outputs=outputs, key=key, name=name)
 
 
 def extend(artifact: Artifact, folder: Path, files: tuple[Path, ...], model_file: str | None = None) -> Artifact:
@@ -112,18 +115,20 @@ def look_into(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[
 
 
 def _written(
-    folder: Path, model_file: Path, vectors: Vectors, target: Target, *, inputs: tuple[TensorSpec, ...],
+    folder: Path, model_file: Path, vectors: Sequence[Vectors], target: Target, *, inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...], key: str, name: str, provenance: Provenance | None = None,
     layers: FileEntry | None = None,
 ) -> Artifact:  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model_file, folder / model_file.name)
-    write_vectors(folder / VECTORS, vectors)
-    files = tuple(_entry(folder, name) for name in (model_file.name, VECTORS))
+    names = tuple(VECTORS.replace(".", f"_{i}.") if i else VECTORS for i in range(len(vectors)))
+    for vectors_name, some in zip(names, vectors, strict=True):
+        write_vectors(folder / vectors_name, some)
+    files = tuple(_entry(folder, file) for file in (model_file.name, *names))
     artifact = Artifact(
         id=content_id(files), key=key, name=name, format=target.format, target=target.name, files=files,
-        model_file=model_file.name, vectors=VECTORS, inputs=inputs, outputs=outputs, requires=target.requires,
-        provenance=provenance, layers=layers,
+        model_file=model_file.name, vectors=VECTORS, more_vectors=names[1:], inputs=inputs, outputs=outputs,
+        requires=target.requires, provenance=provenance, layers=layers,
     )  # fmt: skip
     (folder / DESCRIPTION).write_bytes(to_json(artifact))
     return artifact

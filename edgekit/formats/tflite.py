@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,9 @@ class TfliteFormat:
             for d in self._interpreter(source_of(path), 1).get_input_details()
         )
 
-    def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
+    def run(
+        self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1, rows: Sequence[int] = ()
+    ) -> tuple[np.ndarray, ...]:
         """As `Format.run`. Integers are cast to the width that the file has: 64-bit ones are 32-bit there."""
         interpreter = self._interpreter(source_of(path), threads)
         takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
@@ -70,7 +73,10 @@ class TfliteFormat:
 
         return probe_tflite(source_of(path), layers, folder)
 
-    def inside(self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path) -> Inside:
+    def inside(
+        self, path: Path, layers: Sequence[LayerSpec], inputs: tuple[np.ndarray, ...], folder: Path,
+        *, rows: Sequence[int] = (),
+    ) -> Inside:  # fmt: skip
         """As `ShowsLayers.inside`."""
         probe = self.probe(path, layers, folder)
         return opened(probe, self.run(probe.path, inputs))
@@ -142,13 +148,14 @@ def _write(program: "Program", path: Path) -> None:
     from litert_torch.quantize.quant_config import QuantConfig
 
     from edgekit.compress.bare import bare
+    from edgekit.formats.recurrent import unrolled
     from edgekit.formats.tflite_joins import keep_floats_, without_holds
     from edgekit.formats.tflite_store import with_stored
     from edgekit.formats.tflite_wide import with_wide_biases
 
     keep_float_edges_()
     config = QuantConfig(pt2e_quantizer=_Static()) if STATIC & set(program.precisions.values()) else None
-    module, stored = bare(program)
+    module, stored = bare(replace(program, exported=unrolled(program.exported)))
     try:
         converted = litert_torch.convert(keep_floats_(module), program.exported.example_inputs[0], quant_config=config)
         converted.export(str(path))

@@ -1,13 +1,15 @@
 """Test vectors: inputs that an artifact carries, and what the host's reference computes for them."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
-from edgekit.core.model import ModelSpec, TensorSpec
-from edgekit.errors import ArtifactError, ProjectError
+from edgekit.core.model import ModelSpec, TensorSpec, end_sizes, example_sizes
+from edgekit.errors import ArtifactError, ModelError, ProjectError
 from edgekit.models.batches import batch_of, in_batches
 from edgekit.models.data import Samples
 
@@ -28,7 +30,8 @@ class Vectors(NamedTuple):
     `steps`: one LSB of each output, 0 where it is float. `quantized`: as `Program.quantized`: float outputs too move in
     steps. `rounding`: how far each output is moved by summing in float32 instead of float64, or by what the format's
     runtime computes otherwise than the program (`ComputesNear`): RMS, in LSB, or in 255ths of the range where the
-    output is float. `most`: how far the value is that is moved most.
+    output is float. `most`: how far the value is that is moved most. `rows` are those of each input in one call, where
+    the file leaves them free; none is one.
     """
 
     inputs: tuple[np.ndarray, ...]
@@ -37,6 +40,7 @@ class Vectors(NamedTuple):
     quantized: bool
     rounding: tuple[float, ...]
     most: tuple[float, ...]
+    rows: tuple[int, ...] = ()
 
 
 def make_vectors(
@@ -46,20 +50,61 @@ def make_vectors(
 
     Raises: ProjectError if the samples do not fit the model.
     """
+    inputs = vector_inputs(program.spec, samples, seed, _example(program))
+    return _wanted(program, inputs, batch_of(program.spec), near)
+
+
+def make_more_vectors(program: "Program", known: Vectors, seed: int = 0) -> tuple[Vectors, ...]:
+    """Test vectors at the least and the largest free sizes, of seeded noise; none where no size is free.
+
+    `known` are those of the example's size, which tell better what rounding does than a few values do.
+
+    Raises: ModelError if the program does not run at such a size.
+    """
+    from edgekit.models.model import first_line
+
+    specs, found = program.spec.inputs, []
+    for count, sizes in zip((COUNT, 1), end_sizes(specs), strict=False):
+        if sizes == example_sizes(specs):
+            continue
+        resized = tuple(msgspec.structs.replace(spec, shape=spec.at(sizes)) for spec in specs)
+        inputs = _noise(resized, _example(program), seed, count)
+        try:
+            made = _wanted(program, inputs, tuple(spec.shape[0] for spec in resized))
+        except (RuntimeError, IndexError) as error:
+            where = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise ModelError(
+                f"model {program.spec.name} does not run on seeded noise at {where}: {first_line(error)}: mend the "
+                "bounds of its dynamic sizes"
+            ) from error
+        rounding, most = (
+            tuple(map(max, one, other)) for one, other in ((made.rounding, known.rounding), (made.most, known.most))
+        )
+        found.append(made._replace(rounding=rounding, most=most))
+    return tuple(found)
+
+
+def _example(program: "Program") -> tuple[np.ndarray, ...]:
+    return tuple(tensor.detach().cpu().numpy() for tensor in program.exported.example_inputs[0])
+
+
+def _wanted(
+    program: "Program", inputs: tuple[np.ndarray, ...], rows: tuple[int, ...], near: "Program | None" = None
+) -> Vectors:
+    """What the reference gives for `inputs`, with so many rows of each in a call."""
     from edgekit.compress.reference import output_steps, reference_outputs
 
-    example = tuple(tensor.detach().cpu().numpy() for tensor in program.exported.example_inputs[0])
-    inputs = vector_inputs(program.spec, samples, seed, example)
-    outputs = reference_outputs(program, inputs)
+    outputs = reference_outputs(program, inputs, rows)
     steps = tuple(step or 0.0 for step in output_steps(program))
-    others = [_outputs_in_float32(program, inputs), *([reference_outputs(near, inputs)] if near else [])]
+    others = [_outputs_in_float32(program, inputs, rows), *([reference_outputs(near, inputs, rows)] if near else [])]
     moved = [
         [np.abs(other[i] - exact) / unit(exact, step) for other in others]
         for i, (exact, step) in enumerate(zip(outputs, steps, strict=True))
     ]
     rounding = tuple(max(map(rms, moves)) for moves in moved)
     most = tuple(max(float(move.max(initial=0.0)) for move in moves) for moves in moved)
-    return Vectors(inputs, outputs, steps, program.quantized or near is not None, rounding, most)
+    free, quantized = any(spec.free for spec in program.spec.inputs), program.quantized or near is not None
+    return Vectors(inputs, outputs, steps, quantized, rounding, most, rows if free else ())
 
 
 def unit(wanted: np.ndarray, step: float) -> float:
@@ -76,7 +121,9 @@ def rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(values.astype(np.float64) ** 2))) if values.size else 0.0
 
 
-def _outputs_in_float32(program: "Program", inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+def _outputs_in_float32(
+    program: "Program", inputs: tuple[np.ndarray, ...], rows: tuple[int, ...]
+) -> tuple[np.ndarray, ...]:
     import torch
 
     module = program.exported.module(check_guards=False)
@@ -86,7 +133,7 @@ def _outputs_in_float32(program: "Program", inputs: tuple[np.ndarray, ...]) -> t
             result = module(*map(torch.from_numpy, batch))
         return [t.numpy() for t in ((result,) if isinstance(result, torch.Tensor) else result)]
 
-    return in_batches(call, inputs, batch_of(program.spec))
+    return in_batches(call, inputs, rows)
 
 
 def vector_inputs(
@@ -99,9 +146,7 @@ def vector_inputs(
     Raises: ProjectError if the samples do not fit the model.
     """
     if samples is None:
-        draw = np.random.default_rng(seed)
-        like = example or tuple(np.empty(0) for _ in spec.inputs)
-        return tuple(synthetic(tensor, array, draw) for tensor, array in zip(spec.inputs, like, strict=True))
+        return _noise(spec.inputs, example, seed, COUNT)
     wanted = [(tensor.shape[1:], tensor.dtype) for tensor in spec.inputs]
     found = [(array.shape[1:], str(array.dtype)) for array in samples.inputs]
     if found != wanted:
@@ -110,6 +155,14 @@ def vector_inputs(
     if len(samples) < batch:
         raise ProjectError(f"data.vectors: want at least {batch} samples, the model's batch, got {len(samples)}")
     return samples.take(slice(0, min(COUNT, len(samples) // batch) * batch)).inputs
+
+
+def _noise(
+    inputs: Sequence[TensorSpec], example: tuple[np.ndarray, ...], seed: int, count: int
+) -> tuple[np.ndarray, ...]:
+    draw = np.random.default_rng(seed)
+    like = example or tuple(np.empty(0) for _ in inputs)
+    return tuple(synthetic(tensor, array, draw, count) for tensor, array in zip(inputs, like, strict=True))
 
 
 def synthetic(tensor: TensorSpec, like: np.ndarray, draw: np.random.Generator, count: int = COUNT) -> np.ndarray:
@@ -139,6 +192,8 @@ def write_vectors(path: Path, vectors: Vectors) -> None:
     arrays |= {f"step_{i}": np.asarray(step) for i, step in enumerate(vectors.steps)}
     arrays |= {f"rounding_{i}": np.asarray(share) for i, share in enumerate(vectors.rounding)}
     arrays |= {f"most_{i}": np.asarray(most) for i, most in enumerate(vectors.most)}
+    if vectors.rows:
+        arrays["rows"] = np.asarray(vectors.rows)
     np.savez(path, quantized=np.asarray(vectors.quantized), **arrays)  # type: ignore[arg-type]
 
 
@@ -157,7 +212,8 @@ def read_vectors(path: Path) -> Vectors:
     if not inputs or not len(outputs) == len(steps) == len(rounding) == len(most) > 0:
         raise ArtifactError(f"{path.name}: want in_0, out_0, step_0, rounding_0, got {', '.join(arrays) or 'nothing'}")
     floats = tuple(tuple(float(value) for value in values) for values in (steps, rounding, most))
-    return Vectors(inputs, outputs, floats[0], bool(arrays.get("quantized", True)), *floats[1:])
+    rows = tuple(int(size) for size in np.ravel(arrays.get("rows", ())))
+    return Vectors(inputs, outputs, floats[0], bool(arrays.get("quantized", True)), floats[1], floats[2], rows)
 
 
 def _numbered(arrays: dict[str, np.ndarray], stem: str) -> tuple[np.ndarray, ...]:

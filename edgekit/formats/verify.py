@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from edgekit.core.artifact import Artifact
+from edgekit.core.model import sizes_words
 from edgekit.core.noun import Noun
 from edgekit.errors import ArtifactError
 from edgekit.formats.base import Remarks, get_format
@@ -56,14 +57,31 @@ def verify(artifact: Artifact, folder: Path) -> Verdict:
     """
     job = job_of(artifact, folder)
     found = call_in_child(
-        "edgekit.formats.verify:compare", job,
+        "edgekit.formats.verify:compare_all", job,
         what=f"{artifact.name}: verifying {artifact.model_file}", error=ArtifactError, deadline_s=DEADLINE_S,
     ).value  # fmt: skip
-    verdict, wrong = judged(artifact.name, found)
-    if wrong:
-        raise ArtifactError(f"{wrong[0]}, {SO}")
+    verdicts = []
+    for one in found:
+        verdict, wrong = judged(f"{artifact.name}{one['where']}", one)
+        if wrong:
+            raise ArtifactError(f"{wrong[0]}, {SO}")
+        verdicts.append(verdict)
     back_end, path = get_format(artifact.format), folder / artifact.model_file
-    return msgspec.structs.replace(verdict, remarks=back_end.remarks(path) if isinstance(back_end, Remarks) else ())
+    remarks = back_end.remarks(path) if isinstance(back_end, Remarks) else ()
+    return msgspec.structs.replace(worst_of(verdicts), remarks=(*_sizes(artifact), *remarks))
+
+
+def worst_of(verdicts: Sequence[Verdict]) -> Verdict:
+    """Verdicts on one file at several sizes, as one: of each output what is worst."""
+    lists = {key: [getattr(v, key) for v in verdicts] for key in ("worst", "rms", "differing", "cosine")}
+    most = {key: tuple(map(min if key == "cosine" else max, *found, found[0])) for key, found in lists.items()}
+    return msgspec.structs.replace(verdicts[0], **most, vectors=sum(v.vectors for v in verdicts))
+
+
+def _sizes(artifact: Artifact) -> tuple[str, ...]:
+    """At which sizes a file was verified, where some are free."""
+    said = sizes_words(artifact.inputs)
+    return (f"free sizes: {said}; verified at {1 + len(artifact.more_vectors)} of them",) if said else ()
 
 
 def verify_outputs(what: str, vectors: Vectors, got: Sequence[np.ndarray], *, float_error: float) -> Verdict:
@@ -88,6 +106,7 @@ def job_of(artifact: Artifact, folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{artifact.name}: carries no test vectors, so nothing can be verified")
     return {
         "format": artifact.format, "path": str(folder / artifact.model_file), "vectors": str(folder / artifact.vectors),
+        "more_vectors": [str(folder / name) for name in artifact.more_vectors],
     }  # fmt: skip
 
 
@@ -101,13 +120,25 @@ def judged(name: str, found: dict[str, Any]) -> tuple[Verdict, tuple[str, ...]]:
     return Verdict(**columns, vectors=found["vectors"]), tuple(line for line in lines if line)
 
 
+def compare_all(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
+    """In the child: what `compare` finds with each of the files of vectors, and `where` in words.
+
+    Raises: as `compare`.
+    """
+    found = [compare(job, {})[0] | {"where": ""}]
+    for more in job["more_vectors"]:
+        shapes = "×".join(map(str, read_vectors(Path(more)).inputs[0].shape))
+        found.append(compare(job | {"vectors": more}, {})[0] | {"where": f", {shapes} in"})
+    return found, {}
+
+
 def compare(job: dict[str, Any], _: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
     """In the child: the errors of a file against its vectors, and the bounds that they must keep.
 
     Raises: ArtifactError if the outputs are of another number or shape.
     """
     vectors = read_vectors(Path(job["vectors"]))
-    got = get_format(job["format"]).run(Path(job["path"]), vectors.inputs)
+    got = get_format(job["format"]).run(Path(job["path"]), vectors.inputs, rows=vectors.rows)
     return _compared(Path(job["path"]).name, vectors, got, len(vectors.outputs)), {}
 
 

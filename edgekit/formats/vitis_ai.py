@@ -4,6 +4,7 @@ All scales are powers of two and all zero points 0, biases int8 as weights are: 
 host onnxruntime runs the same file, for an .xmodel too: the file that it was compiled of lies beside it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,9 +43,11 @@ class VitisAiFormat(OnnxFormat):
         """As `Format.inputs`, of the ONNX file."""
         return super().inputs(_onnx_of(path))
 
-    def run(self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1) -> tuple[np.ndarray, ...]:
+    def run(
+        self, path: Path, inputs: tuple[np.ndarray, ...], *, threads: int = 1, rows: Sequence[int] = ()
+    ) -> tuple[np.ndarray, ...]:
         """As `Format.run`, of the ONNX file, by onnxruntime."""
-        return super().run(_onnx_of(path), inputs, threads=threads)
+        return super().run(_onnx_of(path), inputs, threads=threads, rows=rows)
 
     def remarks(self, path: Path) -> tuple[str, ...]:
         """As `edgekit.formats.base.Remarks`: that no DPU ran the .xmodel."""

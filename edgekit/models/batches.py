@@ -8,7 +8,7 @@ from edgekit.core.model import ModelSpec
 
 
 def batch_of(spec: ModelSpec) -> tuple[int, ...]:
-    """The rows of each input in one call."""
+    """The rows of each input in one call, of the example's size."""
     return tuple(tensor.shape[0] for tensor in spec.inputs)
 
 

@@ -1,7 +1,7 @@
 """Samples: the arrays of one split, with labels where there are any."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.core.model import TensorSpec
 from edgekit.errors import ProjectError
 from edgekit.models.source import call, load_function, split_source
 
@@ -41,6 +42,14 @@ class Samples:
         """The samples that an index, slice or array of indices picks."""
         labels = None if self.labels is None else self.labels[which]
         return Samples(tuple(a[which] for a in self.inputs), labels)
+
+
+def fit(inputs: Sequence[TensorSpec], samples: Samples) -> bool:
+    """Whether a model takes samples of this shape, however many at a time."""
+    pairs = zip(inputs, samples.inputs, strict=False)
+    return len(inputs) == len(samples.inputs) and all(
+        spec.takes((*spec.shape[:1], *array.shape[1:])) for spec, array in pairs
+    )
 
 
 def load_samples(where: str, role: str, root: Path, rank: int | None = None) -> Samples:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from edgekit.core.project import ModelSource
 from edgekit.errors import ModelError, ProjectError
 from edgekit.models.extras import require
+from edgekit.models.free import axes_of_project
 from edgekit.models.model import Model, as_tensors, capture
 from edgekit.models.source import call, load_function, split_source
 
@@ -25,7 +26,7 @@ def load_model(source: ModelSource, root: Path, name: str) -> Model:
         example = load_example(source, root)
     if example is None:
         raise ProjectError("model: needs `example` or `shape`, the input it is captured with")
-    return capture(module, example, name)
+    return capture(module, example, name, axes_of_project(source.dynamic, example))
 
 
 def load_module(source: ModelSource, root: Path) -> tuple[nn.Module, tuple[Tensor, ...] | None]:

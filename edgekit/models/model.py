@@ -6,7 +6,7 @@ import linecache
 import logging
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -15,8 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgekit.core.model import ModelSpec, TensorSpec
+from edgekit.core.model import FreeAxis, ModelSpec, TensorSpec, end_sizes
+from edgekit.core.noun import to_json
 from edgekit.errors import ModelError
+from edgekit.models.free import Axes, at_sizes, symbols, torch_shapes, variadic, widened
+
+_CONSTRAINT = re.compile(r"Constraints violated.*?\n\s*- (.+?)(?:\n\s*- |\n\s*\n|Suggested fixes|$)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -28,45 +32,69 @@ class Model:
     spec: ModelSpec
 
 
-def capture(module: nn.Module, example: Sequence[Tensor], name: str) -> Model:
+def capture(module: nn.Module, example: Sequence[Tensor], name: str, free: Axes = ()) -> Model:
     """`module` as a Model: run once on `example`, exported once to see that it can be.
+
+    `free` are the axes of each input whose sizes stay free; it is run with the least and the largest of them too.
 
     Raises: ModelError if it does not run on the example, gives NaN, or cannot be exported; module, op and source line
     are named where torch knows them.
     """
     module = _to_eval(module)
     example = tuple(example)
+    axes = free or ((),) * len(example)
+    inputs = tuple(_spec(f"in_{i}", t, of) for i, (t, of) in enumerate(zip(example, axes, strict=True)))
     outputs = _run(module, example, name)
-    exported = export_program(module, example, name)
+    for sizes in end_sizes(inputs):
+        _run(module, at_sizes(example, inputs, sizes), name)
+    exported = export_program(module, example, name, inputs)
     spec = ModelSpec(
         name=name,
-        digest=_digest(module, exported),
-        inputs=tuple(_spec(f"in_{i}", tensor) for i, tensor in enumerate(example)),
+        digest=_digest(module, exported, inputs),
+        inputs=inputs,
         outputs=tuple(_spec(f"out_{i}", tensor) for i, tensor in enumerate(outputs)),
     )
     return Model(module, example, spec)
 
 
-def export_program(module: nn.Module, example: tuple[Tensor, ...], name: str) -> torch.export.ExportedProgram:
-    """`module` as torch.export captures it, at the example's shapes.
+def export_program(
+    module: nn.Module, example: tuple[Tensor, ...], name: str, inputs: Sequence[TensorSpec] = ()
+) -> torch.export.ExportedProgram:
+    """`module` as torch.export captures it, at the example's shapes but for the axes that are free in `inputs`.
 
     Raises: ModelError naming the user's source line where export stops.
     """
+    shapes: Any = None
+    if any(tensor.free for tensor in inputs):
+        example, shapes = widened(example, inputs), torch_shapes(inputs)
+        shapes = (shapes,) if variadic(module) else shapes
     try:
         with torch.no_grad(), _quiet():
-            exported = torch.export.export(module, example)
+            exported = torch.export.export(module, example, dynamic_shapes=shapes)
     except Exception as error:
-        said = f"{_where(error, module)}{first_line(error)}"
-        if "data-dependent" in said:
-            said += " (what forward does must not depend on values: write it with torch.where, or with fixed sizes)"
-        raise ModelError(f"model {name} cannot be exported: {said}") from error
+        raise ModelError(f"model {name} cannot be exported: {_why(error, module)}") from error
+    known = symbols(exported, inputs).keys()
     for node in exported.graph.nodes:
-        if any(not isinstance(size, int) for size in getattr(node.meta.get("val"), "shape", ())):
+        if any(_depends_on_values(size, known) for size in getattr(node.meta.get("val"), "shape", ())):
             raise ModelError(
                 f"model {name} cannot be exported: {written_at(node)}{node.target}: the size of its result depends on "
                 "values, and a device needs fixed sizes: write it with torch.where, or a mask"
             )
     return exported
+
+
+def _why(error: BaseException, module: nn.Module) -> str:
+    """Why torch.export stops, and what to do."""
+    if (fixed := _CONSTRAINT.search(str(error))) is not None:
+        return f"a size cannot be free: {' '.join(fixed[1].split())[:300]}: fix it, or write forward for any size"
+    said = f"{_where(error, module)}{first_line(error)}"
+    if "data-dependent" in said:
+        said += " (what forward does must not depend on values: write it with torch.where, or with fixed sizes)"
+    return said
+
+
+def _depends_on_values(size: Any, known: Container[Any]) -> bool:
+    return not isinstance(size, int) and any(symbol not in known for symbol in size.node.expr.free_symbols)
 
 
 def written_at(node: torch.fx.Node) -> str:
@@ -129,12 +157,14 @@ def _run(module: nn.Module, example: tuple[Tensor, ...], name: str) -> tuple[Ten
     return outputs
 
 
-def _spec(name: str, tensor: Tensor) -> TensorSpec:
-    return TensorSpec(name=name, shape=tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."))
+def _spec(name: str, tensor: Tensor, free: tuple[FreeAxis, ...] = ()) -> TensorSpec:
+    return TensorSpec(name=name, shape=tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."), free=free)
 
 
-def _digest(module: nn.Module, exported: torch.export.ExportedProgram) -> str:
+def _digest(module: nn.Module, exported: torch.export.ExportedProgram, inputs: Sequence[TensorSpec]) -> str:
     seen = hashlib.sha256(str(exported.graph).encode())
+    if free := [tensor.free for tensor in inputs if tensor.free]:
+        seen.update(to_json(free))
     for key, value in sorted(module.state_dict().items()):
         array = value.detach().cpu().contiguous()
         seen.update(f"{key} {array.dtype} {tuple(array.shape)}".encode())

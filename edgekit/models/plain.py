@@ -10,6 +10,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
 
 from edgekit.errors import ModelError
+from edgekit.models.free import torch_shapes, variadic, widened
 from edgekit.models.model import Model, first_line
 
 aten = torch.ops.aten
@@ -47,13 +48,20 @@ def takes_any_batch(model: Model) -> bool:
 
 def _any_batch(model: Model) -> torch.export.ExportedProgram:
     batch = _batch(model)
-    free = torch.export.Dim("batch")
+    free = torch.export.Dim("edgekit_samples")
     inputs = at_least_two(model)
-    shapes = tuple({0: free} if t.dim() and t.shape[0] == batch else None for t in model.example)
+    own = torch_shapes(model.spec.inputs)
+    shapes = tuple(
+        (known or {}) | {0: free} if t.dim() and t.shape[0] == batch else known
+        for t, known in zip(model.example, own, strict=True)
+    )
     try:
         with torch.no_grad():
             _check_samples_apart(model, inputs)
-            return torch.export.export(model.module, inputs, dynamic_shapes=(shapes,) if _variadic(model) else shapes)
+            inputs = widened(inputs, model.spec.inputs)
+            return torch.export.export(
+                model.module, inputs, dynamic_shapes=(shapes,) if variadic(model.module) else shapes
+            )
     except Exception as error:
         raise ModelError(
             f"model {model.spec.name}: its program holds for a batch of {batch} only, so that channels can be "
@@ -71,14 +79,6 @@ def _check_samples_apart(model: Model, inputs: tuple[Tensor, ...]) -> None:
 
 def _outputs(result: Any) -> tuple[Tensor, ...]:
     return (result,) if isinstance(result, Tensor) else tuple(result)
-
-
-def _variadic(model: Model) -> bool:
-    """Whether forward takes its inputs as *args, whose shapes torch.export wants as one tuple."""
-    import inspect
-
-    kinds = [p.kind for p in inspect.signature(model.module.forward).parameters.values()]
-    return bool(kinds) and kinds[0] is inspect.Parameter.VAR_POSITIONAL
 
 
 def at_least_two(model: Model) -> tuple[Tensor, ...]:

@@ -40,7 +40,7 @@ def check_shapes(model: Model | Program, samples: Samples) -> None:
     if len(samples.inputs) != len(specs):
         raise ModelError(f"model {model.spec.name} takes {len(specs)} inputs, the samples have {len(samples.inputs)}")
     for spec, array in zip(specs, samples.inputs, strict=True):
-        if array.shape[1:] != spec.shape[1:]:
+        if not spec.takes((*spec.shape[:1], *array.shape[1:])):
             raise ModelError(
                 f"model {model.spec.name}, input {spec.name}: want samples of shape {spec.shape[1:]}, "
                 f"got {array.shape[1:]}"

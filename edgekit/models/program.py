@@ -46,7 +46,8 @@ class Program:
 
 def export(model: Model) -> Program:
     """`model` as a float program."""
-    return Program(export_program(model.module, model.example, model.spec.name), model.spec)
+    exported = export_program(model.module, model.example, model.spec.name, model.spec.inputs)
+    return Program(exported, model.spec)
 
 
 def run(program: Program, inputs: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from edgekit import __version__
 from edgekit.bench.mixed_session import MixedBench
 from edgekit.bench.session import Bench, Form, Plan
@@ -11,6 +13,7 @@ from edgekit.catalog import get_target
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device, Facts
 from edgekit.core.measurement import Comparison, Measurement, Options, Profile, Round, Window
+from edgekit.core.model import measured_at
 from edgekit.core.noun import Noun
 from edgekit.devices.agent import agent_command
 from edgekit.devices.facts import gather
@@ -75,6 +78,8 @@ def compare(
             for form, artifact in zip(forms, both, strict=True)
         )  # fmt: skip
         comparison = bench.comparison(rounds, device.name, baseline.id, candidate.id)
+        said = dict.fromkeys((*measured_at(baseline.inputs), *measured_at(candidate.inputs)))
+        comparison = msgspec.structs.replace(comparison, remarks=(*comparison.remarks, *said))
         return Compared(comparison=comparison, baseline=one, candidate=other)
 
 
@@ -111,7 +116,7 @@ def profile(
                 listen(Event(stage="measure", text="without a pause", done=int(window.at_s), total=int(sustain_s)))
 
             sustained = bench.sustained(form, sustain_s, on_window=tell)
-    return Profile(measurement=measured, sustained=sustained, ops=ops)
+    return Profile(measurement=measured, sustained=sustained, ops=ops, remarks=measured_at(artifact.inputs))
 
 
 def bench_on(
@@ -131,7 +136,8 @@ def form_of(bench: Bench, place: str, artifact: Artifact, folder: Path) -> Form:
     form = Form(
         id=artifact.id, path=f"{place}/{artifact.model_file}", inputs=f"{place}/{artifact.vectors}", batch=batch
     )
-    bench.sent(form, get_target(artifact.target), folder / artifact.model_file, folder / artifact.vectors)
+    model, vectors = folder / artifact.model_file, folder / artifact.vectors
+    bench.sent(form, get_target(artifact.target), model, vectors, artifact.inputs)
     return form
 
 

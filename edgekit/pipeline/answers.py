@@ -11,6 +11,7 @@ from edgekit.bench.prices import trace_prices
 from edgekit.bench.session import Bench, Form, Plan
 from edgekit.core.device import Device, Facts
 from edgekit.core.measurement import Conditions, Options, Round
+from edgekit.core.model import measured_at
 from edgekit.core.price import OpPrice
 from edgekit.core.target import Target
 from edgekit.devices.push import drop, stage
@@ -207,6 +208,8 @@ class Answers:
             )  # fmt: skip
             self.ledger.add_run(question.digest, self.study, measurements=[measurement])
             comparison = self._bench.comparison(rounds, self.device.name, base.id, form.id)
+            said = measured_at(self.job.model.spec.inputs)
+            comparison = msgspec.structs.replace(comparison, remarks=(*comparison.remarks, *said))
             found.append(Measured(point=point, comparison=comparison, measurement=measurement))
         return tuple(found)
 
@@ -233,7 +236,7 @@ class Answers:
             self._forms[key] = Form(
                 id=point.digest, path=f"{folder}/{path.name}", inputs=f"{folder}/inputs.npz", batch=batch
             )
-            self._bench.sent(self._forms[key], self.target, path, self._inputs)
+            self._bench.sent(self._forms[key], self.target, path, self._inputs, self.job.model.spec.inputs)
         return self._forms[key]
 
     @cached_property

@@ -6,12 +6,13 @@ from edgekit.core.artifact import Artifact, Provenance
 from edgekit.core.measurement import Quality
 from edgekit.core.noun import Noun, digest
 from edgekit.core.recipe import Recipe, words_of
-from edgekit.core.target import Target, check_precisions
+from edgekit.core.target import Target, check_free, check_precisions
 from edgekit.formats.base import get_format
 from edgekit.formats.child import run_model
 from edgekit.formats.compilers import compiler_of
 from edgekit.formats.pack import extend, package
 from edgekit.formats.verify import Verdict, verify
+from edgekit.models.batches import batch_of
 from edgekit.models.evaluate import Split
 from edgekit.pipeline.alone import tools
 from edgekit.pipeline.events import Event, Listener, silent
@@ -44,6 +45,7 @@ def build(
     Raises: UsageError for steps in an order that cannot be; TargetError if there is no back end for it; ModelError,
     ConvertError, ArtifactError, MetricError.
     """
+    check_free(target, job.model.spec.inputs)
     model, used = job.model.spec.digest, tools()
     hashes = [(path.name, sha256_of(path)) for path in beside]
     key = digest("artifact", model, recipe, target, job.data_digests(), used, features, *([hashes] if hashes else []))
@@ -78,5 +80,5 @@ def build(
 def quality_of(job: Job, artifact: Artifact, store: ArtifactStore, split: Split) -> tuple[Quality, ...]:
     """The metric of an artifact on a split, computed by its own runtime on the host, beside the float model's."""
     inputs = job.data[split].inputs
-    outputs = run_model(artifact.format, store.model_path(artifact), inputs)[0]
+    outputs = run_model(artifact.format, store.model_path(artifact), inputs, rows=batch_of(job.model.spec))[0]
     return job.quality(split, outputs, job.float_outputs(split))

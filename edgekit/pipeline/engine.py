@@ -13,7 +13,7 @@ from edgekit.devices.parcel import parcel
 from edgekit.devices.send import Sent, bring
 from edgekit.devices.transport import OnBytes, Transport
 from edgekit.formats.vectors import read_vectors
-from edgekit.formats.verify import Verdict, verify_outputs
+from edgekit.formats.verify import Verdict, verify_outputs, worst_of
 from edgekit.pipeline.alone import bench_on, form_of
 from edgekit.pipeline.events import Event, Listener
 from edgekit.store.artifacts import ArtifactStore
@@ -60,11 +60,13 @@ def engine_of(
     form = form_of(bench, sent.folder, artifact, folder)
     engine = program.engine(form)
     listen(Event(stage="install", text=f"trying the engine on {device.name} with the test vectors"))
-    vectors = read_vectors(folder / artifact.vectors)
     what = f"{device.name}: the engine of {artifact.name}"
+    tried = [(folder / artifact.vectors, bench.outputs(form))]
+    tried += [(path, bench.outputs(form, given=path)) for path in (folder / name for name in artifact.more_vectors)]
+    verdicts = [verify_outputs(what, read_vectors(p), got, float_error=program.float_error) for p, got in tried]
     return OnDevice(
         path=engine.path.removeprefix(f"{device.root}/"), size_bytes=engine.size_bytes, tensorrt=program.version,
         seconds=engine.built.seconds if engine.built else None, warnings=engine.built.warnings if engine.built else (),
         was_there=engine.built is None,
-        verdict=verify_outputs(what, vectors, bench.outputs(form), float_error=program.float_error),
+        verdict=worst_of(verdicts),
     )  # fmt: skip

@@ -17,6 +17,7 @@ from edgekit.core.project import Bound, DataSource, ModelSource, Project, check_
 from edgekit.errors import UsageError
 from edgekit.models.data import Samples, take_samples
 from edgekit.models.evaluate import Metric, load_metric
+from edgekit.models.free import axes_of_torch
 from edgekit.models.load import load_module, module_of
 from edgekit.models.model import Model, as_tensors, capture
 from edgekit.pipeline.events import Event, Listener, silent
@@ -30,20 +31,23 @@ MOST_CALIBRATION = 512
 
 def given_job(
     model: Any, example_inputs: Any, *, data: Mapping[str, Any], evaluate: str | Metric | None = None,
+    dynamic_shapes: Any = None,
     max_drop: str | float | Mapping[str, str | float] | None = None, name: str | None = None,
     words: Mapping[str, Any] = MappingProxyType({}), splits: Sequence[str] = ("validation", "test"),
     listen: Listener = silent,
 ) -> Job:  # fmt: skip
     """The job of a module, a program, a model's file, a project or a project's file, with data and metric as objects.
 
-    `words` are those of a project, where they are not None. A project says itself where its model and its data are.
-    Of `splits`, those that are not given are split off others.
+    `dynamic_shapes` is torch.export's: which sizes of inputs stay free. `words` are those of a project, where they are
+    not None. A project says itself where its model and its data are. Of `splits`, those that are not given are split
+    off others.
 
     Raises: UsageError, ProjectError, ModelError: what is missing or wrong.
     """
     given = {role: value for role, value in data.items() if value is not None}
     if isinstance(model, Project) or (isinstance(model, str | os.PathLike) and Path(model).suffix == ".toml"):
-        if taken := [*given, *(["example_inputs"] if example_inputs is not None else [])]:
+        objects = {"example_inputs": example_inputs, "dynamic_shapes": dynamic_shapes}
+        if taken := [*given, *(word for word, value in objects.items() if value is not None)]:
             raise UsageError(
                 f"{taken[0]}: a project names its own: leave it out, or give a model in place of a project"
             )
@@ -55,7 +59,7 @@ def given_job(
     roles = dict.fromkeys(("calibration", "validation", "test", *given), IN_PYTHON)
     bare = Project(name="model", model=ModelSource(source=IN_PYTHON, example=IN_PYTHON), data=DataSource(**roles))
     project = _worded(bare, evaluate, max_drop, name or _name_of(model), words)
-    captured = _captured(model, example_inputs, project.name)
+    captured = _captured(model, example_inputs, project.name, dynamic_shapes)
     rank = len(captured.spec.inputs[0].shape)
     samples = {role: take_samples(value, role, IN_PYTHON, rank) for role, value in given.items()}
     metric = evaluate if callable(evaluate) else load_metric(project.metric, Path())
@@ -98,7 +102,7 @@ def _name_of(model: Any) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in letters).strip("-._")[:64] or "model"
 
 
-def _captured(model: Any, example_inputs: Any, name: str) -> Model:
+def _captured(model: Any, example_inputs: Any, name: str, dynamic_shapes: Any) -> Model:
     """The model on the CPU, in eval mode; the caller's own stays as it is."""
     example: tuple[Tensor, ...] | None = None
     match model:
@@ -117,7 +121,8 @@ def _captured(model: Any, example_inputs: Any, name: str) -> Model:
         example = tuple((t.float() if t.dtype == torch.float64 else t).detach().cpu() for t in tensors)
     if example is None:
         raise UsageError("example_inputs: want the tensor, or tuple of tensors, that the model is captured with")
-    return capture(module, example, name)
+    free = () if dynamic_shapes is None else axes_of_torch(dynamic_shapes, module, example)
+    return capture(module, example, name, free)
 
 
 def _split(given: dict[str, Samples], splits: Sequence[str], seed: int, listen: Listener) -> dict[str, Samples]:

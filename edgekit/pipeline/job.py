@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 
 from edgekit.core.measurement import Quality
+from edgekit.core.model import sizes_words
 from edgekit.core.noun import digest
 from edgekit.core.project import Project, parse_drop, project_from_toml
 from edgekit.errors import MetricError, ProjectError
-from edgekit.models.data import Samples, load_samples
+from edgekit.models.data import Samples, fit, load_samples
 from edgekit.models.evaluate import Metric, Split, load_metric, score
 from edgekit.models.fingerprint import function_digest
 from edgekit.models.load import load_model
@@ -135,11 +136,13 @@ def checked(job: Job) -> Job:
 
     Raises: ProjectError.
     """
-    wanted = [spec.shape[1:] for spec in job.model.spec.inputs]
+    specs = job.model.spec.inputs
     for role, samples in job.data.items():
         where = f"data.{role} ({getattr(job.project.data, role)})"
-        if wanted != (got := [array.shape[1:] for array in samples.inputs]):
-            raise ProjectError(f"{where}: want samples of shape {wanted}, as the model takes them, got {got}")
+        if not fit(specs, samples):
+            wanted, got = [spec.shape[1:] for spec in specs], [array.shape[1:] for array in samples.inputs]
+            free = f" ({sizes_words(specs)})" if sizes_words(specs) else ""
+            raise ProjectError(f"{where}: want samples of shape {wanted}{free}, as the model takes them, got {got}")
         needs_labels = job.metric is None and job.project.metric.name == "accuracy" and role in ("validation", "test")
         if needs_labels and samples.labels is None:
             raise ProjectError(f"{where} has no labels, and metric accuracy needs them; without labels use agreement")

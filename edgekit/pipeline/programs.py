@@ -52,4 +52,4 @@ def _with_weights(model: Model, weights: Mapping[str, np.ndarray]) -> Model:
     """A model of the same shapes with other weights."""
     module = copy.deepcopy(plain_module(model))
     module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    return capture(module, model.example, model.spec.name)
+    return capture(module, model.example, model.spec.name, model.spec.free)

@@ -36,6 +36,7 @@ def tune(
     model: "torch.nn.Module | torch.export.ExportedProgram | Project | PathLike[str] | str",
     example_inputs: Any = None,
     *,
+    dynamic_shapes: Any = None,
     calibration: Any = None,
     validation: Any = None,
     test: Any = None,
@@ -64,6 +65,9 @@ def tune(
     `model` is a module with `example_inputs` (a tensor or a tuple of them, batch first), an ExportedProgram, the name
     of a .pt2 or .onnx file, or a project (its file, or the noun), which names its own model and data.
 
+    `dynamic_shapes`, in torch.export's own form with a Dim(name, min=…, max=…) for each, are the sizes that stay free
+    in the file, where the target allows it; it is measured at the example's.
+
     Data are (inputs, labels), inputs alone, an iterable of such batches, or a data set of samples: arrays or tensors.
     `validation` is what the search sees, `test` is read once, at the end; where they are not given, they are split off
     `calibration`, so that no sample is in two of them. `vectors` are samples that may be shipped inside artifacts.
@@ -89,6 +93,7 @@ def tune(
 
     job = given_job(
         model, example_inputs, evaluate=evaluate, max_drop=max_drop, name=name, listen=listen,
+        dynamic_shapes=dynamic_shapes,
         data={
             "calibration": calibration, "training": training, "validation": validation, "test": test,
             "vectors": vectors,
@@ -114,6 +119,7 @@ def convert(
     example_inputs: Any = None,
     *,
     target: str,
+    dynamic_shapes: Any = None,
     recipe: Recipe | Word = "int8",
     calibration: Any = None,
     validation: Any = None,
@@ -138,6 +144,7 @@ def convert(
 
     job = given_job(
         model, example_inputs, evaluate=evaluate, name=name, words={"seed": seed}, listen=listen,
+        dynamic_shapes=dynamic_shapes,
         data={"calibration": calibration, "training": training, "validation": validation, "vectors": vectors},
         splits=("validation",),
     )  # fmt: skip
@@ -150,6 +157,7 @@ def apply_recipe(
     model: "torch.nn.Module | torch.export.ExportedProgram | PathLike[str] | str",
     example_inputs: Any = None,
     *,
+    dynamic_shapes: Any = None,
     calibration: Any,
     training: Any = None,
     target: str,
@@ -164,7 +172,7 @@ def apply_recipe(
     from edgekit.pipeline.given import given_job
 
     data = {"calibration": calibration, "training": training}
-    job = given_job(model, example_inputs, data=data, splits=())
+    job = given_job(model, example_inputs, data=data, splits=(), dynamic_shapes=dynamic_shapes)
     return compress(job.model, _recipe(recipe), goal.numerics, job.data).exported
 
 

@@ -13,6 +13,7 @@ from edgekit.core.target import Target
 from edgekit.errors import ArtifactError, ConvertError, ModelError
 from edgekit.formats.base import get_format
 from edgekit.formats.child import run_models
+from edgekit.models.batches import batch_of
 from edgekit.models.program import Program
 from edgekit.pipeline.events import Event, Listener, silent
 from edgekit.pipeline.job import Job
@@ -79,7 +80,8 @@ class Workshop:
         some = [points[0], *(p for p in points[1:TOGETHER] if self.key(p, fidelity) in self._files)]
         paths = [self.file(point, fidelity) for point in some]
         try:
-            outputs = run_models(self._target.format, paths, self._job.data["validation"].inputs)
+            inputs, rows = self._job.data["validation"].inputs, batch_of(self._job.model.spec)
+            outputs = run_models(self._target.format, paths, inputs, rows=rows)
         except ArtifactError:
             if len(some) == 1:
                 raise

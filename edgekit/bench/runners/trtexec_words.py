@@ -4,10 +4,12 @@ What is written here was never run on a Jetson: it follows trtexec's own sources
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from edgekit.bench.runners.trtexec_options import check_legal, numbers
+from edgekit.core.model import TensorSpec, example_sizes, free_sizes
 from edgekit.core.noun import Noun
 from edgekit.errors import TargetError
 
@@ -24,7 +26,9 @@ Transfers = Literal["timed", "left out"]
 class EngineBuild(Noun, frozen=True, kw_only=True):
     """An engine to be built: paths of the device, and the precisions beside fp32 that the ONNX file holds.
 
-    `dla_core` is the DLA that runs it, with what that cannot hold left to the GPU; None: the GPU runs all.
+    `dla_core` is the DLA that runs it, with what that cannot hold left to the GPU; None: the GPU runs all. `inputs` are
+    those of the file, where sizes of some are free: the engine takes all within their bounds, and is tuned for the
+    example's.
     """
 
     onnx: str
@@ -33,6 +37,7 @@ class EngineBuild(Noun, frozen=True, kw_only=True):
     precisions: tuple[str, ...] = ()
     workspace_mib: int = WORKSPACE_MIB
     dla_core: int | None = None
+    inputs: tuple[TensorSpec, ...] = ()
 
 
 def build_words(version: str, build: EngineBuild, program: str = "trtexec") -> tuple[str, ...]:
@@ -52,46 +57,51 @@ def build_words(version: str, build: EngineBuild, program: str = "trtexec") -> t
         program, f"--onnx={build.onnx}", f"--saveEngine={build.engine}", f"--timingCacheFile={build.timing_cache}",
         "--profilingVerbosity=detailed", f"{memory}{build.workspace_mib}",
         "--buildOnly" if at < (8, 6) else "--skipInference",
-        *_typing(version, build), *_dla(version, build.dla_core),
+        *_typing(version, build), *_dla(version, build.dla_core), *_bounds(build.inputs),
     )  # fmt: skip
     return check_legal(words, version)
 
 
 def time_words(
     version: str, engine: str, times: str, *, warm_ms: int, run_s: int, transfers: Transfers = "timed",
-    program: str = "trtexec",
+    program: str = "trtexec", inputs: Sequence[TensorSpec] = (),
 ) -> tuple[str, ...]:  # fmt: skip
     """Loads an engine, calls it for `run_s` after `warm_ms`, and writes every call's times to `times`.
 
     In every version: the host spins while it waits, so that it does not go to sleep in between; no CUDA graph; and
-    copying to and from the GPU counts, unless it is left out. The defaults of 11 are others than those before.
+    copying to and from the GPU counts, unless it is left out. The defaults of 11 are others than those before. Where
+    sizes of `inputs` are free, they are the example's.
     """
     new = numbers(version) >= (11, 0)
     copies = ("--includeDataTransfers",) if transfers == "timed" else ()
     same = ("--noCudaGraph", *copies) if new else ("--useSpinWait", *(() if copies else ("--noDataTransfers",)))
     words = (
         program, f"--loadEngine={engine}", f"--exportTimes={times}", f"--warmUp={warm_ms}", f"--duration={run_s}",
-        f"--iterations={ITERATIONS}", *same,
+        f"--iterations={ITERATIONS}", *same, *_sizes(inputs, example_sizes(inputs)),
     )  # fmt: skip
     return check_legal(words, version)
 
 
 def profile_words(
-    version: str, engine: str, profile: str, layers: str, *, run_s: int, program: str = "trtexec"
-) -> tuple[str, ...]:
+    version: str, engine: str, profile: str, layers: str, *, run_s: int, program: str = "trtexec",
+    inputs: Sequence[TensorSpec] = (),
+) -> tuple[str, ...]:  # fmt: skip
     """Loads an engine and writes the time of each of its layers to `profile`, and what each is to `layers`."""
     apart = () if numbers(version) >= (11, 0) else ("--separateProfileRun",)
     words = (
         program, f"--loadEngine={engine}", f"--exportProfile={profile}", f"--exportLayerInfo={layers}",
-        f"--duration={run_s}", f"--iterations={ITERATIONS}", *apart,
+        f"--duration={run_s}", f"--iterations={ITERATIONS}", *apart, *_sizes(inputs, example_sizes(inputs)),
     )  # fmt: skip
     return check_legal(words, version)
 
 
 def output_words(
-    version: str, engine: str, inputs: Mapping[str, str], outputs: str, *, program: str = "trtexec"
-) -> tuple[str, ...]:
+    version: str, engine: str, inputs: Mapping[str, str], outputs: str, *, program: str = "trtexec",
+    shapes: Mapping[str, Sequence[int]] = MappingProxyType({}),
+) -> tuple[str, ...]:  # fmt: skip
     """Loads an engine, calls it with the files of raw numbers in `inputs`, by name, and writes what it gives.
+
+    `shapes` are those of the inputs of which some size is free.
 
     Raises: TargetError for an input whose name the option cannot hold.
     """
@@ -102,7 +112,7 @@ def output_words(
     given = ",".join(f"{name}:{path}" for name, path in inputs.items())
     words = (
         program, f"--loadEngine={engine}", f"--loadInputs={given}", f"--exportOutput={outputs}",
-        "--warmUp=0", "--duration=0", "--iterations=1",
+        "--warmUp=0", "--duration=0", "--iterations=1", *_shapes("--shapes", shapes),
     )  # fmt: skip
     return check_legal(words, version)
 
@@ -132,3 +142,27 @@ def _dla(version: str, core: int | None) -> tuple[str, ...]:
     if not has_dla(version):
         raise TargetError(f"TensorRT {version} has no DLA: {DLA_LAST} was the last before {DLA_AGAIN}")
     return (f"--useDLACore={core}", "--allowGPUFallback")
+
+
+def _bounds(inputs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """The least, the likeliest and the largest shapes that an engine takes; nothing where all are fixed."""
+    axes = free_sizes(inputs).values()
+    spans = {
+        "--minShapes": {axis.name: axis.least for axis in axes}, "--optShapes": example_sizes(inputs),
+        "--maxShapes": {axis.name: axis.most for axis in axes},
+    }  # fmt: skip
+    return tuple(word for option, sizes in spans.items() for word in _sizes(inputs, sizes, option))
+
+
+def _sizes(inputs: Sequence[TensorSpec], sizes: Mapping[str, int], option: str = "--shapes") -> tuple[str, ...]:
+    """The shapes of those inputs that have free sizes, at these."""
+    return _shapes(option, {tensor.name: tensor.at(sizes) for tensor in inputs if tensor.free})
+
+
+def _shapes(option: str, shapes: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+    """
+    >>> _shapes("--shapes", {"in_0": (2, 16)})
+    ('--shapes=in_0:2x16',)
+    """
+    said = ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
+    return (f"{option}={said}",) if said else ()

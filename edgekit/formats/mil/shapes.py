@@ -29,7 +29,7 @@ def _expand_dims(args: Arguments) -> Tensor:
 
 
 def _concat(args: Arguments) -> Tensor:
-    values = many(args["values"])
+    values = [value if value.ndim else value.reshape(1) for value in many(args["values"])]
     axis = int(args["axis"]) % values[0].ndim
     if not flag(args, "interleave"):
         return torch.cat(values, axis)
