@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgekit.bench.session import Bench
 from edgekit.core.device import Device
@@ -21,7 +21,7 @@ KEPT = Path(__file__).resolve().parent.parent / ".bench"
 
 
 @contextlib.contextmanager
-def bench_here() -> Iterator[tuple[Bench, Path]]:
+def bench_here(runtime: str = "onnxruntime") -> Iterator[tuple[Bench, Path]]:
     """A bench on this computer over the local transport, one thread, and a folder for its files."""
     KEPT.mkdir(exist_ok=True)
     with (
@@ -29,7 +29,7 @@ def bench_here() -> Iterator[tuple[Bench, Path]]:
         connect(Device(name="local", transport="local")) as transport,
     ):
         command = starting(sys.executable, agent_folder())
-        yield Bench(transport, command, Options(threads=1, runtime="onnxruntime")), Path(folder)
+        yield Bench(transport, command, Options(threads=1, runtime=runtime)), Path(folder)
 
 
 def say(text: str) -> None:
@@ -54,11 +54,18 @@ class Figures:
 
     def add(
         self, figure: str, value: float, target: float | None, *, low: float | None = None, high: float | None = None,
-        larger_is_better: bool = False, unit: str = "%",
+        larger_is_better: bool = False, unit: str = "%", judged_by: Literal["value", "interval"] = "value",
     ) -> None:  # fmt: skip
-        """One figure, said at once: a stopped run was not for nothing. Without a target it is only told."""
-        ok = None if target is None else (value >= target if larger_is_better else value <= target)
-        verdict = {None: "told", True: "ok", False: "SHORT"}[ok]
+        """One figure, said at once: a stopped run was not for nothing. Without a target it is only told.
+
+        Judged by its interval, a figure is short only where all of that is, and "equal" where the target lies in it.
+        """
+
+        def reaches(end: float | None) -> bool:
+            return end is not None and target is not None and (end >= target if larger_is_better else end <= target)
+
+        best = (high if larger_is_better else low) if judged_by == "interval" else None
+        verdict = "told" if target is None else "ok" if reaches(value) else "equal" if reaches(best) else "SHORT"
         self.rows.append(
             {"figure": figure, "value": value, "unit": unit, "target": target, "low": low, "high": high,
              "verdict": verdict, "sense": ">=" if larger_is_better else "<="}

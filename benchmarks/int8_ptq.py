@@ -13,18 +13,17 @@ import argparse
 import contextlib
 import importlib.util
 import platform
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from _figures import KEPT, Figures, bench_here, say
+from _figures import Figures, bench_here, say
 from _nets import images, net
+from _peers import last_line, prepare, run
+from _rounds import measure
 
-from edgekit.bench.session import Bench, Form, Plan
-from edgekit.bench.statistics import medians, ratio_over_rounds
+from edgekit.bench.session import Bench
 from edgekit.catalog.targets import get_target
 from edgekit.compress.quantize import quantize
 from edgekit.core.device import Device
@@ -54,34 +53,6 @@ MOST_DROP = 0.5
 """Percentage points of quality that a form may lose and still count."""
 
 Quality = Callable[[Sequence[np.ndarray]], float]
-
-
-def prepare(peers: Sequence[str]) -> dict[str, Path]:
-    """The interpreter of each of these peers that can be had."""
-    found = {}
-    for name, packages in PEERS.items():
-        if name not in peers:
-            continue
-        place = KEPT / "peers" / name
-        python = place / "bin" / "python"
-        if not (place / "ready").exists():
-            say(f"installing {name}")
-            shutil.rmtree(place, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-            done = subprocess.run(
-                [str(python), "-m", "pip", "install", "--quiet", *packages], check=False, capture_output=True, text=True
-            )
-            if done.returncode:
-                say(f"{name} does not install here, so it is left out: {_last(done.stderr)}")
-                continue
-            (place / "ready").touch()
-        found[name] = python
-    return found
-
-
-def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "no reason given"
 
 
 class Net:
@@ -159,12 +130,7 @@ def peer_files(figures: Figures, peers: dict[str, Path], source: Path, subject: 
             say(f"{subject.model.spec.name}: {peer}, {setting}")
             words = [str(python), str(HERE / "_ptq_peer.py"), peer, setting, str(source)]
             words += [str(folder / "calibration.npz"), str(target)]
-            try:
-                done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=1200, cwd=folder)
-                reason = _last(done.stderr) if done.returncode else ""
-            except subprocess.TimeoutExpired:
-                reason = "no result after 1200 s"
-            if reason:
+            if reason := run(words, folder, deadline_s=1200):
                 figures.notes.append(f"{subject.model.spec.name}: {peer}, {setting}: left out: {reason}")
             else:
                 found[f"{peer}, {setting}"] = target
@@ -185,34 +151,11 @@ def of_net(name: str, figures: Figures, peers: dict[str, Path], bench: Bench, fo
         try:
             quality[key], scores = subject.quality(files[key], of_float)
         except Exception as error:  # noqa: BLE001  a peer's file that the runtime refuses is told of
-            figures.notes.append(f"{name}: {key}: onnxruntime refuses it: {_last(str(error))}")
+            figures.notes.append(f"{name}: {key}: onnxruntime refuses it: {last_line(str(error))}")
             continue
         of_float = scores if of_float is None else of_float
-    against_float = measure(bench, {key: files[key] for key in quality}, subject.inputs[:8], folder, rounds)
-    tell(figures, name, quality, against_float)
-
-
-def measure(
-    bench: Bench, files: dict[str, Path], inputs: np.ndarray, folder: Path, count: int
-) -> Callable[[str, str], Ratio]:
-    """How the time of one file stands to another's, over rounds that all of them took part in."""
-    inside = {key: _input_name(path) for key, path in files.items()}
-    forms = []
-    for number, (key, path) in enumerate(files.items()):
-        feed = folder / f"feed-{number}.npz"
-        np.savez(feed, in_0=inputs)
-        forms.append(Form(id=key, path=str(path), inputs=str(feed)))
-    say(f"{len(forms)} files in {count} rounds: {', '.join(inside)}")
-    plan = Plan(half_width=1e-9, least=count, most=count, seconds=0.1, warmup_s=0.5, budget_s=1e9, deadline_s=7200.0)
-    taken = list(bench.rounds(forms, FLOAT, plan))
-    times = {key: medians(taken, key, "cpu") for key in files}
-    return lambda one, other: ratio_over_rounds(times[one], times[other])
-
-
-def _input_name(path: Path) -> str:
-    import onnx
-
-    return str(onnx.load(path, load_external_data=False).graph.input[0].name)
+    np.savez(folder / "feed.npz", in_0=subject.inputs[:8])
+    tell(figures, name, quality, measure(bench, {key: (files[key], folder / "feed.npz") for key in quality}, rounds))
 
 
 def tell(
@@ -255,10 +198,12 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--prepare", action="store_true", help="make the peers' environments and end")
     args = parser.parse_args()
-    peers = prepare(("onnxruntime", "nncf") if args.quick else tuple(PEERS))
+    names = ("onnxruntime", "nncf") if args.quick else tuple(PEERS)
+    peers, missing = prepare({name: (PEERS[name],) for name in names})
     if args.prepare:
         return 0
     figures = Figures("int8_ptq", "onnxruntime, 1 thread, process CPU time")
+    figures.notes += missing
     with contextlib.ExitStack() as stack:
         bench, folder = stack.enter_context(bench_here())
         for name in ("Fashion-MNIST",) if args.quick else NETS:
