@@ -3,6 +3,7 @@
 The stand-in runs each file by LiteRT, so that its times and its outputs are those of a runtime; adb is the system's.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from phone import Phone, as_android, running_phone
 from edgekit.bench.session import Form, Plan
 from edgekit.bench.tool_session import ToolBench
 from edgekit.catalog import get_target
+from edgekit.cli.main import run
 from edgekit.cli.words import measurement_table, profile_lines
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device
@@ -250,3 +252,27 @@ def test_the_same_over_ssh(sshd: Sshd, two: Two, tmp_path: Path) -> None:
         kind, _, words = FAILURES[mood]
         with pytest.raises(kind, match=rf"board: {words.partition(' by')[0]}"):
             compare(baseline, candidate, device, store, plan=msgspec.structs.replace(QUICK, deadline_s=2.0))
+
+
+def test_the_command_line_enrols_a_phone_brings_the_program_and_compares(
+    plugged: Phone, phone: Reached, two: Two, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store, baseline, candidate = two
+    files = [str(store.folder(artifact)) for artifact in (baseline, candidate)]
+    add = ("devices", "add", "lab", plugged.serial, "--transport", "adb", "--root", str(phone.root))
+    assert run([*add, "--python", "none", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["device"]["targets"] == ["onnx-aarch64", TARGET.name]
+    bench = ["bench", *files, "--device", "lab", "--rounds", "5"]
+    assert run(bench) == 10
+    told = capfd.readouterr().err.strip().splitlines()[-1]
+    assert "lab: no benchmark_model there: " in told
+    for mood, code in (("full", 8), ("brief", 0)):
+        program = benchmark_model.put(tmp_path / mood, mood)
+        bring = ["devices", "prepare", "lab", "--runtime", "benchmark_model", "--from", str(program)]
+        assert run(bring) == 0
+        assert run([*bench, "--json"]) == code, "int8 is the smaller file, and the brief one's times are by size"
+    found = json.loads(capfd.readouterr().out.partition("\n")[2].partition("\n")[2])
+    assert found["comparison"]["verdict"] == "faster"
+    assert (found["baseline"]["cpu"], found["baseline"]["wall"]["p99_s"]) == (None, None)
+    assert run(["doctor", "--target", TARGET.name]) == 0
+    assert "holds all that the target requires, and benchmark_model" in capfd.readouterr().out

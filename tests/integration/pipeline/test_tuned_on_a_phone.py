@@ -70,7 +70,7 @@ def test_a_dpu_has_no_forms_to_choose_from_and_that_is_said_before_anything_is_d
 
     with (
         Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger,
-        pytest.raises(TargetError, match=r"a DPU runs whole models in int8 .* `edgekit bench FLOAT\.onnx ARTIFACT`"),
+        pytest.raises(TargetError, match=r"it runs whole models in int8 .* `edgekit bench FLOAT\.onnx ARTIFACT`"),
     ):
         dpu = get_target("vitis_ai-dpuczdx8g-b4096")
         stores = (ArtifactStore(tmp_path / "store"), WeightStore(tmp_path / "weights"))
