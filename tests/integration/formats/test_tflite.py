@@ -15,7 +15,7 @@ from edgekit.compress.reference import output_steps, reference_outputs
 from edgekit.compress.relax import mixed
 from edgekit.core.recipe import Quantize
 from edgekit.errors import ConvertError, TargetError
-from edgekit.formats import tflite
+from edgekit.formats import crossing, tflite
 from edgekit.formats.child import run_model
 from edgekit.formats.crossing import read_program, write_program
 from edgekit.formats.tflite import FORMAT
@@ -178,7 +178,7 @@ def test_activations_that_tflite_cannot_hold_are_refused_by_name(tmp_path: Path)
 def test_a_converter_out_of_bounds_is_ended(
     bound: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tflite, f"CONVERT_{bound}", 0.5 if bound == "DEADLINE_S" else 200 << 20)
+    monkeypatch.setattr(crossing, f"CONVERT_{bound}", 0.5 if bound == "DEADLINE_S" else 200 << 20)
     with pytest.raises(ConvertError, match=f"mobile.*{said}"):
         FORMAT.lower(export(net("mobile")), TFLITE_X86, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -186,7 +186,7 @@ def test_a_converter_out_of_bounds_is_ended(
 
 def test_a_file_whose_quantized_layers_are_float_is_not_handed_out(tmp_path: Path) -> None:
     path = FORMAT.lower(export(net("concat")), TFLITE_X86, tmp_path)
-    with pytest.raises(ConvertError, match=r"concat.* 4 layers are quantized, and only 0 would run in int8"):
+    with pytest.raises(ConvertError, match=r"concat.* 4 layers are int8, and only 0 would run so"):
         tflite.check_file(int8(net("concat")), path)
 
 
