@@ -80,6 +80,8 @@ def build(options: dict[str, str], version: str, lines: list[str]) -> tuple[list
     if refused := next((op for op in REFUSED if op.encode() in raw), None):
         said = tomllib.loads((GOLDEN / "trtexec" / "synthetic_build_10_3_no_plugin.toml").read_text())["said"]
         return [line.replace("BitShift", refused) for line in said.strip().splitlines()[1:-1]], True
+    if (said := unbounded(raw, options)) is not None:
+        return [*lines, f"[11/24/2026-10:00:00] [E] {said}"], True
     header = b"ftrt" + bytes(20) + bytes([*map(int, version.split(".")), 30])
     Path(options["--saveEngine"]).write_bytes(header + raw)
     cache = Path(options["--timingCacheFile"])
@@ -87,11 +89,32 @@ def build(options: dict[str, str], version: str, lines: list[str]) -> tuple[list
     return lines, False
 
 
+def unbounded(raw: bytes, options: dict[str, str]) -> str | None:
+    """Which input with free sizes was not given all three shapes, in words of ours; None if all were."""
+    import onnx
+
+    for value in onnx.load_from_string(raw).graph.input:
+        rank = len(value.type.tensor_type.shape.dim)
+        given = [shapes_of(options.get(f"--{word}Shapes", "")).get(value.name) for word in ("min", "opt", "max")]
+        free = any(not dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        if free and not all(shape is not None and len(shape) == rank for shape in given):
+            return f"input {value.name} has free sizes and no shapes"
+        if free and not all(a <= b <= c for a, b, c in zip(*given, strict=True)):
+            return f"input {value.name}: its shapes are not in order"
+    return None
+
+
+def shapes_of(text: str) -> dict[str, tuple[int, ...]]:
+    """The shapes by name of an option such as --shapes."""
+    pairs = (pair.split(":") for pair in text.split(",") if pair)
+    return {name: tuple(map(int, shape.split("x"))) for name, shape in pairs}
+
+
 def run(kind: str, options: dict[str, str], raw: bytes, version: str) -> None:
     """Writes what was asked for, in the documented shapes: outputs of the file, made-up times."""
     ms = 0.2 + len(raw) / 1e6
     if kind == "outputs":
-        Path(options["--exportOutput"]).write_text(outputs(raw, options["--loadInputs"]))
+        Path(options["--exportOutput"]).write_text(outputs(raw, options["--loadInputs"], options.get("--shapes", "")))
     elif kind == "profile":
         rows = "".join(f', {{ "name" : "layer {i}", "timeMs" : 3, "averageMs" : {ms * i:g} }}\n' for i in (1, 2))
         Path(options["--exportProfile"]).write_text(f'[\n  {{ "count" : 30 }}\n{rows}]\n')
@@ -105,7 +128,7 @@ def run(kind: str, options: dict[str, str], raw: bytes, version: str) -> None:
         Path(options["--exportTimes"]).write_text(json.dumps(rows))
 
 
-def outputs(raw: bytes, inputs: str) -> str:
+def outputs(raw: bytes, inputs: str, shapes: str) -> str:
     """What onnxruntime gives for the inputs in these files."""
     import numpy as np
     import onnxruntime as ort
@@ -114,11 +137,14 @@ def outputs(raw: bytes, inputs: str) -> str:
 
     with tempfile.TemporaryDirectory() as folder:
         (path := Path(folder) / "m.onnx").write_bytes(raw)
-        specs = FORMAT.inputs(path)
-        files = dict(pair.split(":") for pair in inputs.split(","))
-        given = tuple(np.fromfile(files[t.name], t.dtype).reshape(t.shape) for t in specs)
-        made = FORMAT.run(path, given)
-        names = [output.name for output in ort.InferenceSession(path).get_outputs()]
+        session = ort.InferenceSession(path)
+        kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
+        files, told = dict(pair.split(":") for pair in inputs.split(",")), shapes_of(shapes)
+        given = tuple(
+            np.fromfile(files[i.name], kinds[i.type]).reshape(told.get(i.name, i.shape)) for i in session.get_inputs()
+        )
+        made = FORMAT.run(path, given, rows=[len(array) for array in given])
+        names = [output.name for output in session.get_outputs()]
     rows = [
         f'{{ "name" : "{name}", "dimensions" : "{"x".join(map(str, array.shape))}", '
         f'"values" : [ {", ".join(f"{value:.6g}" for value in array.ravel())} ] }}'

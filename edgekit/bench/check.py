@@ -21,7 +21,7 @@ from edgekit.errors import ArtifactError
 from edgekit.formats.base import Remarks, get_format
 from edgekit.formats.child import call_in_child
 from edgekit.formats.layers import Layers, by_unit, kept_layers
-from edgekit.formats.vectors import rms, unit
+from edgekit.formats.vectors import distance, rms, unit
 from edgekit.formats.verify import Verdict, band, job_of, judged
 
 CHANGED = 0.01
@@ -150,7 +150,7 @@ def first_wrong(rows: Sequence[LayerRow]) -> LayerRow | None:
 def off(spec: LayerSpec, got: np.ndarray, exact: np.ndarray, *, quantized: bool) -> Off:
     """How far `got` is from `exact`, both (places, units)."""
     one = 1.0 if spec.step else unit(exact, 0.0)
-    error = np.abs(got.astype(np.float64) - exact) / one
+    error = distance(got, exact) / one
     error[~np.isfinite(error)] = np.inf
     units = by_unit(error)
     worst = units.index(max(units))

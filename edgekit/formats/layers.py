@@ -19,7 +19,7 @@ from edgekit.core.noun import from_json, to_builtins, to_json
 from edgekit.core.recipe import IN_FLOAT
 from edgekit.errors import ArtifactError, UsageError
 from edgekit.formats.base import Probes, ShowsLayers, get_format
-from edgekit.formats.vectors import read_vectors, rms, unit
+from edgekit.formats.vectors import distance, read_vectors, rms, unit
 from edgekit.formats.verify import compare
 from edgekit.store.files import sha256_of
 from edgekit.store.scratch import scratch
@@ -57,7 +57,7 @@ def make_layers(program: "Program", inputs: tuple[np.ndarray, ...], near: "Progr
     found, floats, exacts = [], [], []
     for spec in specs:
         plain, exact, *others = (np.concatenate([values[spec.name][i] for values in seen]) for i in range(4))
-        apart = np.max([np.abs(other - exact) for other in others], axis=0)
+        apart = np.max([distance(other, exact) for other in others], axis=0)
         found.append(_with_rounding(spec, apart / (1.0 if spec.step else unit(exact, 0.0))))
         floats.append(plain)
         exacts.append(exact.astype(np.int16) if spec.step else exact)

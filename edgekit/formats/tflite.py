@@ -150,6 +150,7 @@ def _write(program: "Program", path: Path) -> None:
     from edgekit.compress.bare import bare
     from edgekit.formats.recurrent import unrolled
     from edgekit.formats.tflite_joins import keep_floats_, without_holds
+    from edgekit.formats.tflite_readers import keep_readers_
     from edgekit.formats.tflite_store import with_stored
     from edgekit.formats.tflite_wide import with_wide_biases
 
@@ -157,7 +158,9 @@ def _write(program: "Program", path: Path) -> None:
     config = QuantConfig(pt2e_quantizer=_Static()) if STATIC & set(program.precisions.values()) else None
     module, stored = bare(replace(program, exported=unrolled(program.exported)))
     try:
-        converted = litert_torch.convert(keep_floats_(module), program.exported.example_inputs[0], quant_config=config)
+        converted = litert_torch.convert(
+            keep_readers_(keep_floats_(module)), program.exported.example_inputs[0], quant_config=config
+        )
         converted.export(str(path))
     except Exception as error:
         raise ConvertError(f"model {program.spec.name} cannot be written as TFLite: {_reason(error)}") from error

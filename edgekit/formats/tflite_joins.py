@@ -15,7 +15,7 @@ from operator import getitem
 from typing import Any
 
 import torch
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 
 from edgekit.compress.quantizer import MOVES, SPLITS
 from edgekit.compress.relax import DEQUANTIZES, QUANTIZES
@@ -25,7 +25,7 @@ aten = torch.ops.aten
 _LISTS = frozenset((aten.cat.default, aten.stack.default))
 _PAIRS = frozenset((aten.where.self, aten.maximum.default, aten.minimum.default))
 _INEXACT = (aten.hardswish.default, aten.hardswish_.default)
-_THROUGH = MOVES | SPLITS | {getitem, aten.expand.default}
+THROUGH = MOVES | SPLITS | {getitem, aten.expand.default}
 Grid = tuple[object, object] | None
 HALF = 0.5
 
@@ -37,7 +37,7 @@ def keep_floats_(module: GraphModule) -> GraphModule:
     """
     for node in list(module.graph.nodes):
         for value in (*_on_other_grids(node), *_before_quantize(node)):
-            _hold_(module, node, value)
+            hold_(module.graph, node, value)
     module.recompile()
     return module
 
@@ -55,22 +55,23 @@ def _before_quantize(node: Node) -> tuple[Node, ...]:
     value: Any = node.args[0]
     if value.target in DEQUANTIZES and value.args[-1] is not node.args[-1]:
         return (value,)  # integers of another width
-    return (value,) if value.target in _INEXACT or (value.target in _THROUGH and _is_shared_float(value)) else ()
+    return (value,) if value.target in _INEXACT or (value.target in THROUGH and _is_shared_float(value)) else ()
 
 
 def _is_shared_float(value: Node) -> bool:
     """Whether a value is picked out of a float one, on the way from whose maker another op takes it too."""
     shared = False
-    while value.target in _THROUGH and isinstance(value.args[0], Node):
+    while value.target in THROUGH and isinstance(value.args[0], Node):
         value = value.args[0]
         shared = shared or len(value.users) > 1
     return shared and value.op == "call_function" and value.target not in DEQUANTIZES
 
 
-def _hold_(module: GraphModule, taker: Node, value: Node) -> None:
-    with module.graph.inserting_before(taker):
-        twice = module.graph.call_function(aten.add.Tensor, (value, value))
-        same = module.graph.call_function(aten.mul.Tensor, (twice, HALF))
+def hold_(graph: Graph, taker: Node, value: Node) -> None:
+    """Puts between `value` and `taker` what no quantize nor dequantize is moved past, and what changes no bit."""
+    with graph.inserting_before(taker):
+        twice = graph.call_function(aten.add.Tensor, (value, value))
+        same = graph.call_function(aten.mul.Tensor, (twice, HALF))
     taker.replace_input_with(value, same)
 
 
@@ -114,6 +115,6 @@ def _joined(node: Node) -> tuple[Node, ...]:
 
 def _grid(value: Node) -> Grid:
     """Scale and zero point of the dequantize that `value` is moved out of; None where it is float."""
-    while value.target in _THROUGH and isinstance(value.args[0], Node):
+    while value.target in THROUGH and isinstance(value.args[0], Node):
         value = value.args[0]
     return (value.args[1], value.args[2]) if value.target in DEQUANTIZES else None

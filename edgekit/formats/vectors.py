@@ -109,7 +109,18 @@ def _wanted(
 
 def unit(wanted: np.ndarray, step: float) -> float:
     """What an output's errors are counted in: its LSB, or the 255th part of its largest value where it is float."""
-    return step or max(float(np.abs(wanted).max(initial=0.0)), 1e-12) / LEVELS
+    known = wanted[np.isfinite(wanted)]
+    return step or max(float(np.abs(known).max(initial=0.0)), 1e-12) / LEVELS
+
+
+def distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """How far the values are apart; what is masked with minus infinity on both sides is equal.
+
+    >>> distance(np.array([-np.inf, 1.0]), np.array([-np.inf, 3.0])).tolist()
+    [0.0, 2.0]
+    """
+    with np.errstate(invalid="ignore"):
+        return np.where(one == other, 0.0, np.abs(np.asarray(one, np.float64) - other))
 
 
 def rms(values: np.ndarray) -> float:
@@ -168,6 +179,9 @@ def _noise(
 def synthetic(tensor: TensorSpec, like: np.ndarray, draw: np.random.Generator, count: int = COUNT) -> np.ndarray:
     """`count` batches of noise for an input: normal for floats; integers between the least and the greatest of `like`.
 
+    Of zeros and ones the first in a row is what it is in all rows of `like`: a mask that hides all of a row means
+    nothing, and every runtime makes something else of it.
+
     >>> spec = TensorSpec(name="x", shape=(2, 3))
     >>> synthetic(spec, np.full(6, 5.0), np.random.default_rng(0)).shape
     (16, 3)
@@ -178,7 +192,10 @@ def synthetic(tensor: TensorSpec, like: np.ndarray, draw: np.random.Generator, c
         spread = float(like.std()) if like.size > 1 else 0.0
         return draw.normal(float(like.mean()) if spread else 0.0, spread or 1.0, shape).astype(kind)
     least, most = (int(like.min()), int(like.max())) if like.size else (0, 1)
-    return draw.integers(least, most, shape, endpoint=True).astype(kind)
+    made = draw.integers(least, most, shape, endpoint=True).astype(kind)
+    if (least, most) == (0, 1) and like.ndim > 1 and len(shape) > 1 and len(first := np.unique(like[..., 0])) == 1:
+        made[..., 0] = first[0]
+    return made
 
 
 def _shapes(inputs: list[tuple[tuple[int, ...], str]]) -> str:

@@ -6,6 +6,7 @@ import linecache
 import logging
 import re
 import traceback
+import warnings
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -121,12 +122,16 @@ def place_in_words(module: str, kind: str, stack_trace: str) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Where it fails, torch.export logs and prints the graph so far: the error says it in one line."""
+    """Where it fails, torch.export logs and prints the graph so far: the error says it in one line.
+
+    Its warnings are about how torch's own layers are written.
+    """
     logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with contextlib.redirect_stderr(StringIO()):
+        with contextlib.redirect_stderr(StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)

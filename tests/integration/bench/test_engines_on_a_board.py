@@ -8,8 +8,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 import trtexec
 from nets import net, noise
+from sequences import Attends, tokens
 
 from edgekit.bench.engines import Engines
 from edgekit.bench.session import Form, Plan
@@ -21,6 +23,7 @@ from edgekit.compress.quantize import quantize
 from edgekit.core.artifact import Artifact
 from edgekit.core.device import Device
 from edgekit.core.measurement import Options
+from edgekit.core.project import Dynamic
 from edgekit.core.recipe import Quantize
 from edgekit.devices.connect import connect
 from edgekit.devices.facts import gather
@@ -28,6 +31,8 @@ from edgekit.errors import ArtifactError, ConvertError, DeviceError, TargetError
 from edgekit.formats.pack import package
 from edgekit.formats.tensorrt import FORMAT
 from edgekit.lab.sshd import Sshd, running_sshd
+from edgekit.models.free import axes_of_project
+from edgekit.models.model import capture
 from edgekit.models.program import export
 from edgekit.pipeline.alone import compare, profile
 from edgekit.pipeline.push import push
@@ -258,3 +263,25 @@ def test_a_pushed_model_has_its_engine_beside_it_and_one_that_computes_something
             push(candidate, board.device, store, ledger)
         assert (current / ".built" / "model.engine").read_bytes()[28:] == store.model_path(baseline).read_bytes()
     assert trtexec.log(board.tools).count("build") == 2
+
+
+def test_an_engine_of_free_sizes_is_built_for_all_and_tried_at_more_than_the_examples(
+    board: Board, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    given = tuple(torch.from_numpy(array) for array in tokens(2, 12).inputs)
+    free = (
+        Dynamic(name="batch", axes=("in_0.0", "in_1.0"), most=4),
+        Dynamic(name="sequence", axes=("in_0.1", "in_1.1"), most=16),
+    )
+    program = export(capture(Attends(), given, "net", axes_of_project(free, given)))
+    store = ArtifactStore(tmp_path / "store")
+    package(program, TARGET, FORMAT.lower(program, TARGET, tmp_path / "l"), folder=tmp_path / "a", key="k", name="net")
+    artifact = store.add(tmp_path / "a")
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        pushed = push(artifact, board.device, store, ledger)
+    assert pushed.engine is not None
+    assert pushed.engine.verdict.vectors == TRIED * 2 + TRIED + 4, "at the example's, the least and the largest sizes"
+    assert (trtexec.log(board.tools).count("build"), trtexec.log(board.tools).count("outputs")) == (1, 2 * TRIED + 1)
+    found = profile(artifact, board.device, store, sustain_s=0)
+    assert found.remarks == ("free sizes were the example's: batch 2 (1 to 4), sequence 12 (1 to 16)",)

@@ -26,6 +26,7 @@ from edgekit.bench.runners.trtexec_words import (
     time_words,
 )
 from edgekit.catalog import profiles, targets
+from edgekit.core.model import FreeAxis, TensorSpec
 from edgekit.errors import ConvertError, MeasureError, StorageError, TargetError
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "trtexec"
@@ -42,9 +43,17 @@ def built(**more: Any) -> EngineBuild:
     return EngineBuild(onnx="m.onnx", engine="m.engine", timing_cache="t.cache", **more)
 
 
+FREE = (
+    TensorSpec(name="in_0", shape=(2, 12), free=(
+        FreeAxis(axis=0, name="batch", most=8), FreeAxis(axis=1, name="sequence", least=4, most=32),
+    )),
+    TensorSpec(name="in_1", shape=(3,)),
+)  # fmt: skip
+
+
 def every_line(version: str) -> list[tuple[str, ...]]:
     builds = [
-        built(), built(precisions=("int8",)), built(precisions=("fp16", "int8")),
+        built(), built(inputs=FREE), built(precisions=("int8",)), built(precisions=("fp16", "int8")),
         *([built(dla_core=0), built(dla_core=1, precisions=("int8",))] if has_dla(version) else []),
     ]  # fmt: skip
     return [
@@ -53,7 +62,18 @@ def every_line(version: str) -> list[tuple[str, ...]]:
         time_words(version, "m.engine", "t.json", warm_ms=200, run_s=1, transfers="left out"),
         profile_words(version, "m.engine", "p.json", "l.json", run_s=1),
         output_words(version, "m.engine", {"x": "x.bin", "y.0": "y.bin"}, "o.json"),
+        time_words(version, "m.engine", "t.json", warm_ms=200, run_s=1, inputs=FREE),
+        profile_words(version, "m.engine", "p.json", "l.json", run_s=1, inputs=FREE),
+        output_words(version, "m.engine", {"x": "x.bin"}, "o.json", shapes={"x": (1, 3)}),
     ]
+
+
+def test_an_engine_takes_all_sizes_within_the_bounds_and_is_timed_at_the_examples() -> None:
+    said = build_words("10.3", built(inputs=FREE))
+    assert said[-3:] == ("--minShapes=in_0:1x4", "--optShapes=in_0:2x12", "--maxShapes=in_0:8x32")
+    assert time_words("10.3", "m", "t", warm_ms=1, run_s=1, inputs=FREE)[-1] == "--shapes=in_0:2x12"
+    fixed = build_words("10.3", built(inputs=FREE[1:]))
+    assert not [word for word in fixed if "Shapes" in word], "what has no free size needs no shape"
 
 
 def test_the_versions_in_use_are_those_of_the_jetpacks_and_the_targets() -> None:
