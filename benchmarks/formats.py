@@ -9,10 +9,10 @@ LiteRT, and edgekit's evaluator for Core ML.
 
 Three claims, each for each format: as many nets convert and run, float and int8, as with any one tool; the best form of
 each kind (static, dynamic, weights alone) is as near to float as the best of the tools' of that kind; and the form that
-edgekit would ship (the fastest, float included, with noise below a hundredth of the signal) is as fast as the fastest
-that the tools have on the same terms, in rounds that all forms take part in, one thread, CPU time of the process.
-"Equal" is a figure whose 95 % interval, over the nets, holds the target. A tool that does not install, and what it
-fails on, is named.
+edgekit would ship (the fastest, float included, that is good enough: `worst_db`) is as fast as the fastest that the
+tools have on the same terms, in rounds that all forms take part in, one thread, CPU time of the process. "Equal" is a
+figure whose 95 % interval, over the nets, holds the target. A tool that does not install, and what it fails on, is
+named.
 """
 
 import argparse
@@ -86,8 +86,7 @@ RUNTIMES = {"onnx": "onnxruntime", "tflite": "litert"}
 DEADLINE_S = 1800
 FLOAT_ERROR = 1e-3
 """Share of its range that an output of a float form may be off by, or it is no form of the net."""
-LEAST_DB = 20.0
-"""Noise of a hundredth of the signal: what a form may have and still be shipped for its speed."""
+LEAST_DB, LESS_DB = 20.0, 1.0
 MOST_DB = 120.0
 
 
@@ -235,6 +234,7 @@ def forms_of(
                 found[format_name].append(form)
             else:
                 figures.notes.append(f"{subject.model.spec.name} {format_name}: {by}, {setting}: {form}")
+                say(figures.notes[-1])
     return found
 
 
@@ -297,9 +297,19 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
+def worst_db(forms: Sequence[Made]) -> float:
+    """The noise that a form may have and still be shipped for its speed: a hundredth of the signal.
+
+    Weights are random, so on some nets every static form has more: there a decibel more than the best of them, whoever
+    made it.
+    """
+    static = [form.sqnr_db for form in forms if form.setting in KINDS["static int8"]]
+    return min(LEAST_DB, max(static, default=LEAST_DB) - LESS_DB)
+
+
 def speed_of(figures: Figures, net: str, forms: Sequence[Made], bench: Bench, rounds: int) -> float | None:
     """How many times as fast as the tools' fastest form edgekit's is, of those that may be shipped; None without."""
-    usable = {form.name: form for form in forms if form.setting == "float" or form.sqnr_db >= LEAST_DB}
+    usable = {form.name: form for form in forms if form.setting == "float" or form.sqnr_db >= worst_db(forms)}
     own = [name for name, form in usable.items() if form.by == OURS]
     others = [name for name in usable if name not in own]
     if not own or not others:
