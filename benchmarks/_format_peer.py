@@ -70,7 +70,7 @@ def torch_onnx(setting: str, source: str, samples: list[Feed], target: str) -> N
 
 
 def litert(setting: str, source: str, samples: list[Feed], target: str) -> None:
-    """litert-torch writes the float file, ai-edge-quantizer the others: static (weights and activations), dynamic."""
+    """litert-torch writes the float file, ai-edge-quantizer the others: static, dynamic, weights alone."""
     if setting == "float":
         import litert_torch
         import torch
@@ -82,7 +82,10 @@ def litert(setting: str, source: str, samples: list[Feed], target: str) -> None:
     from ai_edge_quantizer import quantizer, recipe
 
     static = setting == "static"
-    job = quantizer.Quantizer(source, recipe.static_wi8_ai8() if static else recipe.dynamic_wi8_afp32())
+    recipes = {
+        "static": recipe.static_wi8_ai8, "dynamic": recipe.dynamic_wi8_afp32, "weights": recipe.weight_only_wi8_afp32,
+    }  # fmt: skip
+    job = quantizer.Quantizer(source, recipes[setting]())
     runner = Interpreter(model_path=source)
     runner.allocate_tensors()
     kinds = [detail["dtype"] for detail in runner.get_input_details()]
