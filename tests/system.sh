@@ -9,6 +9,7 @@ need() {
 need sshd openssh-server
 need ssh openssh-client
 need busybox busybox
+need toybox toybox
 need dropbear dropbear-bin
 need adb adb
 need ip iproute2

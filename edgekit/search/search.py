@@ -99,7 +99,7 @@ class Search:
         yield from self._compile(self._design())
         yield from self._score_uniforms()
         if self.record.goal.minimise != "loss":
-            yield from self._measure([point for point in self._uniforms[1:] if point not in self.record.failed])
+            yield from self._measure(self._to_compare)
         while (yield from self._round()):
             pass
         yield from self._duel()
@@ -117,6 +117,17 @@ class Search:
         """The uniform forms, float first, in the precisions that are searched."""
         known = {point for space in self.record.spaces for _, point in space.uniforms}
         return [point for _, point in self.space.uniforms if point in known]
+
+    @property
+    def _to_compare(self) -> list[Point]:
+        """The uniform forms below float, to be measured beside it whatever is hoped of them.
+
+        Where every precision is left to some sorts of layers, that is the whole form that was fastest alone: it is in
+        rounds, never by lone times, that a form loses to float.
+        """
+        uniforms = [point for point in self._uniforms[1:] if point not in self.record.failed]
+        alone = {p: self.record.profiled[p].seconds for p in whole(self.space).values() if p in self.record.profiled}
+        return uniforms or sorted(alone, key=alone.__getitem__)[:1]
 
     def _choose_precisions(self) -> Steps:
         """Profile and score what all layers in each precision give; go on with those that this leaves a hope for."""

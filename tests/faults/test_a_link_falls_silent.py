@@ -7,7 +7,7 @@ import pytest
 from matrix import WAYS, one
 from silent_link import FAULTS
 
-from edgekit.devices.dial import ALIVE_COUNT, ALIVE_S
+from edgekit.devices.call import ALIVE_COUNT, ALIVE_S
 
 NOTICED_S = ALIVE_COUNT * ALIVE_S + 5
 """What the transports promise."""

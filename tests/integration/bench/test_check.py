@@ -163,7 +163,7 @@ def test_damaged_layer_values_are_refused(made: tuple[Artifact, Path], tmp_path:
 
 def test_what_is_kept_of_a_layer_is_bounded_and_holds_all_its_units(made: tuple[Artifact, Path]) -> None:
     layers = read_layers(made[1] / LAYERS)
-    for spec, floats, exact in zip(*layers, strict=True):
+    for spec, floats, exact in zip(layers.specs, layers.floats, layers.exact, strict=True):
         assert floats.shape == exact.shape
         assert floats.shape[1] == spec.shape[spec.axis]
         assert floats.size <= MOST

@@ -69,7 +69,7 @@ def test_a_folder_of_an_artifact_is_pushed_as_what_it_holds(project: Path, said,
     [
         ("nothing.onnx", 2, "nothing.onnx: no such file or folder"),
         ("no/thing", 2, "no/thing: no such file or folder"),
-        ("model.py", 2, "model.py: want a model file that ends in .mlpackage.zip, .onnx, .tflite"),
+        ("model.py", 2, "model.py: want a model file that ends in .mlpackage.zip, .mlmodel, .onnx, .tflite"),
         ("noise.onnx", 10, "noise.onnx: onnxruntime refuses it"),
         ("noise.tflite", 10, "noise.tflite: LiteRT refuses it"),
         ("free.onnx", 10, "free.onnx: input x has free sizes ['N', 'M']"),

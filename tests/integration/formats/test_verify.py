@@ -300,7 +300,7 @@ def test_running_a_model_needs_no_torch(model_file: Path, target: Target) -> Non
 import sys, numpy
 from pathlib import Path
 from edgekit.formats.child import run_files
-job = {{"format": {target.format!r}, "paths": [{str(model_file)!r}], "threads": 1}}
+job = {{"format": {target.format!r}, "paths": [{str(model_file)!r}], "threads": 1, "rows": []}}
 run_files(job, {{"in_0": numpy.zeros((1, 1, 16, 16), "f")}})
 sys.exit("torch" in sys.modules)
 """

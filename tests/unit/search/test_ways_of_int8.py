@@ -79,6 +79,16 @@ def test_float_is_kept_and_both_are_named_where_neither_helps():
     assert asked_of(asked, "int8-dynamic")[Measure] == 0
 
 
+def test_float_is_kept_by_rounds_and_not_by_lone_times_where_a_precision_is_left_to_some_sorts_of_layers():
+    net = tuple(replace(c, sort="linear") if c.name.startswith("s1") or c.name == "head" else c for c in NET)
+    space, speeds = space_of(net, step=None, precisions=BOTH), {"conv": 0.3, "linear": 3.0}
+    device = SimulatedDevice(net, seed=3, int8_speed=0.4, dynamic_speed=speeds, dynamic_loss=200)
+    done, asked = run(space, device)
+    assert any("Only mixes of int8-dynamic linear layers" in words for words in done.explanation.words)
+    assert done.kept_float
+    assert sum(len(question.points) for question in asked if isinstance(question, Measure)) >= 1
+
+
 def test_static_is_left_at_once_where_dynamic_is_faster_and_loses_less():
     device = SimulatedDevice(NET, seed=3, int8_speed=1.1, static_loss=30, dynamic_speed={"conv": 2.5})
     done, asked = run(SPACE, device)
