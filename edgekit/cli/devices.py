@@ -82,7 +82,7 @@ Select = Annotated[
     typer.Option(
         "--select", metavar="SELECTOR",
         help="Only these, like 'site=berlin,soc!=pi4': key=value, key!=value, key in (a,b), key, !key; a comma is and. "
-        "Keys are labels, and name, host, transport, firmware and target.",
+        "Keys are labels, and name, host, transport, arch, soc, firmware and target.",
     ),
 ]  # fmt: skip
 ImportFile = Annotated[Path, typer.Argument(metavar="FILE", help="Such as ~/.ssh/config, hosts.ini or hosts.yml.")]

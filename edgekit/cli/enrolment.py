@@ -120,7 +120,7 @@ def _wanted(keys: tuple[str, ...], wanted: str, name: str) -> tuple[str, ...]:
 
 
 def probe(device: Device) -> Probed:
-    """What a device says of itself; the device with its firmware and the targets that it can run.
+    """What a device says of itself; the device with its architecture, chip, firmware and the targets that it can run.
 
     Raises: UnreachableError, HostKeyError, LoginError, DeviceError.
     """
@@ -128,7 +128,8 @@ def probe(device: Device) -> Probed:
         facts = gather(transport, device)
     firmware = firmware_of(facts)
     known = msgspec.structs.replace(
-        device, firmware=firmware.name if firmware else None, targets=runnable_targets(facts)
+        device, arch=facts.arch or None, soc=facts.soc, firmware=firmware.name if firmware else None,
+        targets=runnable_targets(facts),
     )
     return Probed(device=known, facts=facts)
 

@@ -16,6 +16,7 @@ class Device(Noun, frozen=True, kw_only=True):
     reached through. `host_keys` are the pinned keys, each "type base64", perhaps with a marker (see hostkeys); `root`
     is the folder that edgekit owns there, below the user's home unless absolute. `python` is the interpreter that
     measures; `identity` a private key's path on the host. `tools` are (program, path there) where the user says so.
+    `arch`, `soc`, `firmware` and `targets` are as its facts had them when it was last probed.
     """
 
     schema: int = 1
@@ -29,6 +30,8 @@ class Device(Noun, frozen=True, kw_only=True):
     host_keys: tuple[str, ...] = ()
     root: str = ".edgekit"
     python: str = "python3"
+    arch: str | None = None
+    soc: str | None = None
     firmware: str | None = None
     targets: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()

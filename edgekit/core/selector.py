@@ -57,7 +57,7 @@ def _holds(term: Term, known: Mapping[str, Collection[str]]) -> bool:
 
 
 def known_of(device: Device) -> dict[str, tuple[str, ...]]:
-    """What a selector can ask of a device: its labels, and name, host, transport, firmware and target.
+    """What a selector can ask of a device: its labels, and name, host, transport, arch, soc, firmware and target.
 
     A label of one of these names adds its value to them.
 
@@ -65,7 +65,8 @@ def known_of(device: Device) -> dict[str, tuple[str, ...]]:
     {'name': ('pi5',), 'transport': ('ssh',), 'host': ('10.0.0.7',), 'site': ('lab',)}
     """
     pairs = (
-        ("name", device.name), ("transport", device.transport), ("host", device.host), ("firmware", device.firmware),
+        ("name", device.name), ("transport", device.transport), ("host", device.host), ("arch", device.arch),
+        ("soc", device.soc), ("firmware", device.firmware),
         *(("target", target) for target in device.targets), *device.labels,
     )  # fmt: skip
     known: dict[str, tuple[str, ...]] = {}

@@ -1,6 +1,7 @@
 """`edgekit devices import` and `list --select` against real sshds."""
 
 import json
+import platform
 from getpass import getuser
 from pathlib import Path
 
@@ -144,6 +145,7 @@ def test_the_list_can_be_asked_for_some(
     assert selected("site=berlin") == ["board1", "board2"]
     assert selected("site=berlin,name in (board2,board3)") == ["board2"]
     assert selected("!site") == ["local"]
+    assert selected(f"arch={platform.machine()},soc!=pi4") == ["board1", "board2"]
     assert selected("transport=local") == ["local"]
     assert selected("firmware=none-such") == []
     assert "no device is that" in said("devices", "list", "--select", "site=x")

@@ -20,8 +20,8 @@ known = st.dictionaries(st.sampled_from("abc"), st.lists(st.sampled_from("xyz"),
 small = st.sampled_from("abc"), st.sampled_from("xyz")
 
 BOARD = Device(
-    name="pi5", host="10.0.0.7", firmware="debian-12", targets=("onnx-arm64", "tflite-arm64"),
-    labels=(("site", "berlin"), ("soc", "bcm2712")),
+    name="pi5", host="10.0.0.7", arch="aarch64", soc="bcm2712", firmware="debian-12",
+    targets=("onnx-arm64", "tflite-arm64"), labels=(("site", "berlin"), ("soc", "pi5")),
 )  # fmt: skip
 
 
@@ -60,6 +60,8 @@ def test_a_comma_is_and_and_in_is_or(key: str, value: str, board: dict[str, tupl
         ("site=berlin", True),
         ("site = berlin , soc != pi4", True),
         ("site=berlin,soc=pi4", False),
+        ("soc=bcm2712,soc=pi5,arch=aarch64", True),
+        ("soc!=bcm2712", False),
         ("name in (pi4, pi5)", True),
         ("target=tflite-arm64", True),
         ("target!=tflite-arm64", False),
