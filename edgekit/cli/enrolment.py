@@ -127,9 +127,9 @@ def probe(device: Device) -> Probed:
     with connect(device) as transport:
         facts = gather(transport, device)
     firmware = firmware_of(facts)
+    name = firmware.name if firmware else None
     known = msgspec.structs.replace(
-        device, arch=facts.arch or None, soc=facts.soc, firmware=firmware.name if firmware else None,
-        targets=runnable_targets(facts),
+        device, arch=facts.arch or None, soc=facts.soc, firmware=name, targets=runnable_targets(facts)
     )
     return Probed(device=known, facts=facts)
 
