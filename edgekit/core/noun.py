@@ -1,7 +1,6 @@
 """The base of all nouns: frozen, keyword-only, hashable values that decode from TOML and JSON, and their digest."""
 
 import hashlib
-import tomllib
 from typing import Any, TypeVar
 
 import msgspec
@@ -51,6 +50,8 @@ def from_toml(text: str, kind: type[T], where: str) -> T:
 
     Raises: UsageError naming `where` and the line, or the path of the key that is wrong.
     """
+    import tomllib  # a push reads none
+
     try:
         return msgspec.convert(tomllib.loads(text), type=kind)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:

@@ -2,14 +2,16 @@
 
 import hashlib
 import io
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from edgekit.errors import ArtifactError, UsageError
 from edgekit.store.files import sha256_of
+
+if TYPE_CHECKING:
+    import tarfile
 
 BLOCK_BYTES = 4096
 SPARE_BYTES = 1 << 20
@@ -64,6 +66,8 @@ OURS = frozenset({".manifest", ".patch.py"})
 
 def write_tar(file: BinaryIO, entries: Mapping[str, bytes | Path]) -> None:
     """A tar of these, the same bytes for the same content."""
+    import tarfile
+
     with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for name, content in sorted(entries.items()):
             if isinstance(content, bytes):
@@ -73,7 +77,7 @@ def write_tar(file: BinaryIO, entries: Mapping[str, bytes | Path]) -> None:
                 _add(tar, name, source, content.stat().st_size)
 
 
-def _add(tar: tarfile.TarFile, name: str, source: BinaryIO, size: int) -> None:
-    entry = tarfile.TarInfo(f"./{name}")
+def _add(tar: "tarfile.TarFile", name: str, source: BinaryIO, size: int) -> None:
+    entry = tar.tarinfo(f"./{name}")
     entry.size, entry.mode = size, 0o644
     tar.addfile(entry, source)
