@@ -110,10 +110,11 @@ NETS: dict[str, Callable[[], Net]] = {
 
 
 def own_files(subject: Net, folder: Path, features: tuple[str, ...]) -> dict[str, Path]:
-    """The float file, and edgekit's int8 at its default and with weights rounded together."""
+    """The float file, and edgekit's int8: its default, weights rounded together, and one scale for a whole weight."""
     target, back_end = get_target(f"onnx-{platform.machine()}"), get_format("onnx")
     found = {}
-    for setting, step in (("default", Quantize()), ("best", Quantize(rounding="gptq"))):
+    steps = {"default": Quantize(), "best": Quantize(rounding="gptq"), "per tensor": Quantize(granularity="tensor")}
+    for setting, step in steps.items():
         data = Samples((subject.calibration,))
         program = quantize(subject.model, step, target.numerics, data, features=features)
         found[f"{OURS}, {setting}"] = back_end.lower(program, target, folder / f"own-{setting}")
