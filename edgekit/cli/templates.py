@@ -38,6 +38,7 @@ precision = true                        # float32 or int8, of the kind that is b
 width = true                            # channels, group by group
 ranges = "minmax"                       # or "percentile" or "mse"
 rounding = "nearest"                    # or "gptq": weights together, by what their layers take on calibration
+granularity = "channel"                 # or "tensor": one scale for a whole weight, at times 1 % faster
 # round_to = 8                          # channels are kept in multiples of this; default: the target's
 # frozen = ["head*"]                    # layers that stay as they are
 """

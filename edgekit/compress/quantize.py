@@ -86,10 +86,12 @@ def _check(precisions: Mapping[str, Precision], numerics: Numerics) -> None:
 
 
 def _quantizer(step: Quantize, numerics: Numerics, reduced: bool) -> EdgekitQuantizer:  # noqa: FBT001
+    by_channel = step.granularity == "channel"
+    convs, linear = by_channel and numerics.weights in PER_CHANNEL, by_channel and numerics.weights == PER_CHANNEL[0]
     return EdgekitQuantizer(
         activation_spec(numerics.activations, step.ranges, numerics.scales),
-        weight_spec(per_channel=numerics.weights in PER_CHANNEL, reduced=reduced, scales=numerics.scales),
-        linear=weight_spec(per_channel=numerics.weights == PER_CHANNEL[0], reduced=reduced, scales=numerics.scales),
+        weight_spec(per_channel=convs, reduced=reduced, scales=numerics.scales),
+        linear=weight_spec(per_channel=linear, reduced=reduced, scales=numerics.scales),
         means_keep=numerics.scales == "power-of-two",
     )
 

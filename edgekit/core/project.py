@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from edgekit.core.noun import Noun, check_schema, from_toml
-from edgekit.core.recipe import Ranges, Rounding
+from edgekit.core.recipe import Granularity, Ranges, Rounding
 from edgekit.errors import ProjectError, UsageError
 
 
@@ -89,6 +89,7 @@ class Compress(Noun, frozen=True, kw_only=True):
     width: bool = True
     ranges: Ranges = "minmax"
     rounding: Rounding = "nearest"
+    granularity: Granularity = "channel"
     round_to: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Channels are kept in multiples of this; None takes the target's."""
     frozen: tuple[str, ...] = ()

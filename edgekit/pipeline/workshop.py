@@ -45,7 +45,8 @@ class Workshop:
         project, how = self._job.project, self._job.project.compress
         return to_recipe(
             self._space, point, fidelity,
-            epochs=project.budget.epochs, ranges=how.ranges, rounding=how.rounding, seed=project.seed,
+            epochs=project.budget.epochs, ranges=how.ranges, rounding=how.rounding, granularity=how.granularity,
+            seed=project.seed,
         )  # fmt: skip
 
     def file(self, point: Point, fidelity: Fidelity) -> Path:

@@ -12,7 +12,18 @@ from typing import Literal
 from msgspec import UNSET, UnsetType, structs
 
 from edgekit.core.noun import Noun, digest
-from edgekit.core.recipe import Importance, Precision, Prune, Quantize, Ranges, Recipe, Recover, Rounding, Step
+from edgekit.core.recipe import (
+    Granularity,
+    Importance,
+    Precision,
+    Prune,
+    Quantize,
+    Ranges,
+    Recipe,
+    Recover,
+    Rounding,
+    Step,
+)
 from edgekit.errors import UsageError
 
 Fidelity = Literal["quick", "full"]
@@ -188,6 +199,7 @@ def to_recipe(
     epochs: float = 1.0,
     ranges: Ranges = "minmax",
     rounding: Rounding = "nearest",
+    granularity: Granularity = "channel",
     importance: Importance = "l2",
     seed: int = 0,
 ) -> Recipe:
@@ -207,5 +219,5 @@ def to_recipe(
         ]
     if point.int8:
         layers = tuple((name, point.precision) for name in point.int8)
-        steps.append(Quantize(default="fp32", layers=layers, ranges=ranges, rounding=rounding))
+        steps.append(Quantize(default="fp32", layers=layers, ranges=ranges, rounding=rounding, granularity=granularity))
     return Recipe(step=tuple(steps), seed=seed)
