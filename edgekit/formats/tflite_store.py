@@ -1,7 +1,8 @@
 """Weights in fewer bits, put into a .tflite file whose layers a float converter wrote.
 
 The converter knows no form but static int8, and ai-edge-quantizer finds steps of its own. So the program's own steps
-are put where the weights' floats are found, which the converter moves to its layout and leaves else as they are.
+are put where the weights' floats are found, which the converter moves to its layout. A factor that the model multiplies
+a layer's output by, as attention does, it may move into the weight: then the scales take the factor, the steps stay.
 
 How a layer reads them was measured (LiteRT 2.3, one thread, x86-64). Kernels that take an int8 or 4-bit weight itself
 measure what comes in, row by row. Behind a dequantize an op computes in float, and the weight is made float when the
@@ -15,7 +16,8 @@ int4-weights   are taken themselves; a convolution of one place is made a linear
 fp16           stand behind a dequantize, and are computed with in float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -48,6 +50,8 @@ TAKEN = {
 }  # fmt: skip
 """The version of an op that takes such a weight, with a scale a channel: what is older refuses the file."""
 BLOCKWISE = 13
+NEAR = 1e-5
+"""How near to a multiple of a weight its values in a file are, which were multiplied in float32."""
 
 
 class _Place(NamedTuple):
@@ -66,33 +70,59 @@ def with_stored(content: bytes, stored: Sequence["StoredWeight"], where: str) ->
         return content
     model = read_file(content)
     graph = model.subgraphs[0]
-    places = _places(stored)
+    places = _placed(graph, model, stored, where)
     made: dict[tuple[int, str], int] = {}
-    found: set[str] = set()
     ops: list[Any] = []
-    for op in graph.operators:
-        place = _place_of(op, model, graph, places)
-        if place is not None:
-            found.add(place.stored.layer)
-            ops += _stored_(op, place, model, graph, made, where)
+    for i, op in enumerate(graph.operators):
+        if i in places:
+            ops += _stored_(op, places[i], model, graph, made, where)
         ops.append(op)
-    if lost := [weight.layer for weight in stored if weight.layer not in found]:
-        raise ConvertError(
-            f"{where}: {lost[0]}: its weight is not in the file as it is in the model, so it cannot be stored as "
-            f"{next(w.precision for w in stored if w.layer == lost[0])}: leave that layer in fp32"
-        )
     graph.operators = ops
     drop_unread_(model)
     return write_file(model, len(content))
 
 
-def _places(stored: Sequence["StoredWeight"]) -> dict[bytes, _Place]:
-    """By the bytes that a file may hold of them."""
-    found: dict[bytes, _Place] = {}
-    for weight in stored:
-        for order in ORDERS.get(weight.values.ndim, ()):
-            found.setdefault(_key(weight.values.transpose(order)), _Place(weight, order))
+def _placed(graph: Any, model: Any, stored: Sequence["StoredWeight"], where: str) -> dict[int, _Place]:
+    """Which weight each op reads, by the op's number. Raises: ConvertError naming a layer whose weight no op reads."""
+    read = {i: values for i, op in enumerate(graph.operators) if (values := _weight_of(op, model, graph)) is not None}
+    known = {
+        _key(weight.values.transpose(order)): _Place(weight, order)
+        for weight in reversed(stored)
+        for order in ORDERS.get(weight.values.ndim, ())[::-1]
+    }
+    found = {i: known[key] for i, values in read.items() if (key := _key(values)) in known}
+    for i in sorted(read.keys() - found.keys()):
+        if (place := _scaled(read[i], _lost(stored, found))) is not None:
+            found[i] = place
+    if lost := _lost(stored, found):
+        raise ConvertError(
+            f"{where}: {lost[0].layer}: its weight is not in the file as it is in the model, so it cannot be stored as "
+            f"{lost[0].precision}: leave that layer in fp32"
+        )
     return found
+
+
+def _lost(stored: Sequence["StoredWeight"], found: Mapping[int, _Place]) -> list["StoredWeight"]:
+    layers = {place.stored.layer for place in found.values()}
+    return [weight for weight in stored if weight.layer not in layers]
+
+
+def _scaled(values: np.ndarray, stored: Sequence["StoredWeight"]) -> _Place | None:
+    """The weight whose output channels these are, each times a factor above zero, with scales that have the factors."""
+    for weight in stored:
+        shape = weight.values.shape
+        if weight.scales is None or weight.values.size != values.size:
+            continue
+        rows = weight.values.reshape(shape[0], -1).astype(np.float64)
+        for order in ORDERS.get(len(shape), ()):
+            there = values.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
+            there = there.reshape(rows.shape).astype(np.float64)
+            size = np.maximum((rows * rows).sum(1), np.finfo(np.float32).tiny)
+            factors = np.where(rows.any(1), (there * rows).sum(1) / size, 1.0)
+            if (factors > 0).all() and np.allclose(there, rows * factors[:, None], rtol=NEAR, atol=0.0):
+                scales = weight.scales * np.repeat(factors, weight.groups)
+                return _Place(replace(weight, scales=scales.astype(np.float32)), order)
+    return None
 
 
 def _key(values: np.ndarray) -> bytes:
@@ -100,11 +130,12 @@ def _key(values: np.ndarray) -> bytes:
     return (np.ascontiguousarray(values, np.float32) + np.float32(0)).tobytes()
 
 
-def _place_of(op: Any, model: Any, graph: Any, places: dict[bytes, _Place]) -> _Place | None:
+def _weight_of(op: Any, model: Any, graph: Any) -> np.ndarray | None:
+    """The floats that a layer reads; None of another op, and of a layer that reads something else."""
     if kind_of(op, model) not in (LINEAR, CONV, DEPTHWISE):
         return None
     values = constant_of(graph.tensors[op.inputs[1]], model)
-    return None if values is None or values.dtype != np.float32 else places.get(_key(values))
+    return None if values is None or values.dtype != np.float32 else values
 
 
 def _stored_(op: Any, place: _Place, model: Any, graph: Any, made: dict[tuple[int, str], int], where: str) -> list[Any]:

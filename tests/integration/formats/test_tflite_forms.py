@@ -102,6 +102,36 @@ def test_seven_precisions_live_in_one_file_with_the_programs_own_integers(mixed:
         assert np.array_equal(np.sort(values.reshape(-1)), np.sort(wanted.reshape(-1).astype(values.dtype)))
 
 
+class Attends(nn.Module):
+    """Queries and keys are divided behind their layers: the converter divides these layers' weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(64, 64) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (part(x).view(1, 8, 2, 32).transpose(1, 2) for part in (self.q, self.k, self.v))
+        return nn.functional.scaled_dot_product_attention(q, k, v)
+
+
+@pytest.mark.parametrize("word", ["int8-dynamic", "int8-weights"])
+def test_a_factor_that_the_converter_moves_into_a_weight_goes_into_its_scales(word: Precision, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = capture(Attends().eval(), (torch.randn(1, 8, 64),), "attends")
+    samples = Samples((np.random.default_rng(0).standard_normal((8, 8, 64)).astype(np.float32),))
+    program = quantize(model, Quantize(default=word), TARGET.numerics, samples)
+    path = FORMAT.lower(program, TARGET, tmp_path)
+    of = {weight.layer: weight for weight in bare(program)[1]}
+    factors = set()
+    for dtype, steps, quantization in weights_in(path).values():
+        assert dtype == "INT8"
+        weight = next(w for w in of.values() if np.array_equal(w.steps.reshape(w.values.shape), steps))
+        factors |= set(np.unique(np.round(quantization.scale / weight.scales, 5)))
+    assert factors == {np.float32(1.0), np.float32(round(32**-0.25, 5))}
+    made = package(program, TARGET, path, folder=tmp_path / "a", key="k", name="n")
+    verify(made, tmp_path / "a")
+
+
 def test_a_mixed_file_is_verified_and_each_of_its_layers_shown_and_right(
     mixed: tuple[Program, Path], tmp_path: Path
 ) -> None:
