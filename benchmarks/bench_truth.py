@@ -1,14 +1,14 @@
 """B9: whether a comparison tells the truth on a device that other programs use and that grows slower by the minute.
 
-`python benchmarks/bench_truth.py [--quick] [--json]`: three forms are measured in rounds by the real agent and runtime
-while busy loops come and go on all cores: one net, the same net again (a ratio of 1), and a net of three times its
-layers. Each comparison is cut from rounds of its own, as many as the rule for stopping takes; a drift of up to ±10 % is
-laid over the times of each. False alarms are A/A comparisons called faster or slower; coverage is how often the 95 %
-interval holds the truth, which is 1 for A/A, and for the larger net the ratio of all these rounds together: that of a
-quiet run, which is told too, is another, since busy loops on the same caches slow the smaller net less. Besides: what
-the agent adds to a call, and how long it takes to know a ratio within 1 %, against the rules by which benchmark_model
-(0.5 s of warm-up, then 50 runs and 1 s at least, one after the other) and MLPerf's loadgen (single stream, 100 queries
-and 10 s at least) would measure the same two nets on the same busy machine.
+`python benchmarks/bench_truth.py [--quick] [--rounds N] [--json]`: three forms are measured in rounds by the real agent
+and runtime while busy loops come and go on all cores: one net, the same net again (a ratio of 1), and a net of three
+times its layers. Each comparison is cut from rounds of its own, as many as the rule for stopping takes; a drift of up
+to ±10 % is laid over the times of each. False alarms are A/A comparisons called faster or slower; coverage is how often
+the 95 % interval holds the truth, which is 1 for A/A, and for the larger net the ratio of all these rounds together:
+that of a quiet run, which is told too, is another, since busy loops on the same caches slow the smaller net less.
+Besides: what the agent adds to a call, and how long it takes to know a ratio within 1 %, against the rules by which
+benchmark_model (0.5 s of warm-up, then 50 runs and 1 s at least, one after the other) and MLPerf's loadgen (single
+stream, 100 queries and 10 s at least) would measure the same two nets on the same busy machine.
 """
 
 import argparse
@@ -203,10 +203,12 @@ def by_rounds(bench: Bench, found: tuple[Form, ...], count: int) -> tuple[list[f
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rounds: about 4 minutes on 2 cores")
+    parser.add_argument("--rounds", type=int, metavar="N", help="this many: ten or so make a comparison of each kind")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     figures = Figures("bench_truth", "1 thread, busy loops on all cores")
     count, quiet, repeats = (1_000, 100, 3) if args.quick else (10_000, 500, 15)
+    count = args.rounds or count
     with bench_here() as (bench, folder):
         found = forms(folder)
         calm = gather(bench, found, quiet, seed=1)
